@@ -1,0 +1,1 @@
+"""The Streamlit app: entry, HTTP routes and UI building blocks over `core`."""

@@ -1,0 +1,218 @@
+"""Who may do what: one table for pages, routes, job kinds and actions. Missing means no.
+
+Knows: roles, permissions, what each page, route, job kind and action needs.
+Does not know: users, sessions, or what an action does.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from core.errors import Forbidden
+
+PUBLIC = "public"  # asked before anybody is signed in
+
+ROLES: dict[str, str] = {
+    "admin": "Everything, users and settings included",
+    "engineer": "Curates data, writes prompts, loads models, starts runs",
+    "lead": "Reads everything, the audit log included; changes nothing",
+    "reviewer": "Sees only the own account and, later, the own labelling queue",
+}
+
+PERMISSIONS: dict[str, frozenset[str]] = {
+    "account.self": frozenset(ROLES),
+    "workspace.read": frozenset({"admin", "engineer", "lead"}),
+    "datasets.write": frozenset({"admin", "engineer"}),
+    "prompts.write": frozenset({"admin", "engineer"}),
+    "models.use": frozenset({"admin", "engineer"}),
+    "models.write": frozenset({"admin", "engineer"}),
+    "runs.write": frozenset({"admin", "engineer"}),
+    "jobs.write": frozenset({"admin", "engineer"}),
+    "traces.write": frozenset({"admin", "engineer"}),
+    "audit.read": frozenset({"admin", "lead"}),
+    "users.write": frozenset({"admin"}),
+}
+
+PAGES: dict[str, str] = {
+    "overview": "workspace.read",
+    "latency": "workspace.read",
+    "quality": "workspace.read",
+    "traces": "workspace.read",
+    "datasets": "workspace.read",
+    "prompts": "workspace.read",
+    "playground": "models.use",
+    "runs": "workspace.read",
+    "compare": "workspace.read",
+    "models": "workspace.read",
+    "jobs": "workspace.read",
+    "users": "users.write",
+    "audit": "audit.read",
+    "settings": "users.write",
+    "account": "account.self",
+}
+
+ROUTES: dict[str, str] = {
+    "GET /sign-in": PUBLIC,
+    "POST /sign-in": PUBLIC,
+    "GET /sign-in/link": PUBLIC,
+    "POST /sign-in/link": PUBLIC,
+    "POST /sign-out": "account.self",
+    "GET /healthz": PUBLIC,
+    "POST /api/actions/{noun}/{verb}": "account.self",  # the action then asks for its own
+}
+
+JOB_KINDS: dict[str, str] = {
+    "selftest": "jobs.write",
+    "run": "runs.write",
+    "model.prepare": "models.write",
+    "model.calibrate": "models.use",
+}
+
+ACTIONS: dict[str, str] = {
+    # the own account
+    "sessions.sign_in": PUBLIC,
+    "sessions.redeem_link": PUBLIC,
+    "sessions.actor": PUBLIC,
+    "sessions.sign_out": PUBLIC,
+    "users.set_password": "account.self",
+    "drafts.get": "account.self",
+    "drafts.put": "account.self",
+    # users and audit
+    "users.list": "users.write",
+    "users.create": "users.write",
+    "users.set_role": "users.write",
+    "users.disable": "users.write",
+    "users.enable": "users.write",
+    "users.create_link": "users.write",
+    "audit.list": "audit.read",
+    # jobs
+    "jobs.list": "workspace.read",
+    "jobs.get": "workspace.read",
+    "jobs.events": "workspace.read",
+    "jobs.log": "workspace.read",
+    "jobs.start": "account.self",  # then JOB_KINDS decides by the kind
+    "jobs.cancel": "jobs.write",
+    "jobs.resume": "jobs.write",
+    # prompts
+    "prompts.list": "workspace.read",
+    "prompts.get": "workspace.read",
+    "prompts.create": "prompts.write",
+    "prompts.rename": "prompts.write",
+    "prompts.archive": "prompts.write",
+    "prompts.save_version": "prompts.write",
+    "prompts.versions": "workspace.read",
+    "prompts.version": "workspace.read",
+    "prompts.tag": "prompts.write",
+    "prompts.untag": "prompts.write",
+    # datasets
+    "datasets.list": "workspace.read",
+    "datasets.get": "workspace.read",
+    "datasets.versions": "workspace.read",
+    "datasets.version": "workspace.read",
+    "datasets.examples": "workspace.read",
+    "datasets.page": "workspace.read",
+    "datasets.import_rows": "datasets.write",
+    "datasets.import_sample": "datasets.write",
+    "datasets.archive": "datasets.write",
+    # models
+    "models.list": "workspace.read",
+    "models.get": "workspace.read",
+    "models.add": "models.write",
+    "models.set_key": "models.write",
+    "models.archive": "models.write",
+    "models.choices": "workspace.read",
+    "models.resolve": "workspace.read",
+    "models.forecast": "workspace.read",
+    "models.states": "workspace.read",
+    "models.load": "models.use",
+    "models.unload": "models.use",
+    "models.endpoint": "models.use",
+    "models.calibration": "workspace.read",
+    "models.record_calibration": "models.use",
+    # runs
+    "runs.list": "workspace.read",
+    "runs.get": "workspace.read",
+    "runs.estimate": "workspace.read",
+    "runs.create": "runs.write",
+    "runs.retry_failed": "runs.write",
+    "runs.set_baseline": "runs.write",
+    "runs.archive": "runs.write",
+    "runs.summary": "workspace.read",
+    "runs.grid": "workspace.read",
+    "runs.cell": "workspace.read",
+    "runs.versus_baseline": "workspace.read",
+    "runs.export": "workspace.read",
+    # traces
+    "traces.record": "traces.write",
+    "traces.list": "workspace.read",
+    "traces.get": "workspace.read",
+    "metrics.totals": "workspace.read",
+    "metrics.requests_over_time": "workspace.read",
+    "metrics.latency_over_time": "workspace.read",
+    "metrics.latency_by": "workspace.read",
+    "metrics.pass_rate_over_time": "workspace.read",
+    "metrics.facets": "workspace.read",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who acts: a signed-in user, or the owner of the files at the shell."""
+
+    id: str
+    name: str
+    role: str
+
+
+OWNER = Actor(id="local-owner", name="local owner", role="admin")
+"""The person at the shell or in a notebook: whoever can read the home's files."""
+
+
+def permits(role: str, permission: str) -> bool:
+    """True when the role has the permission; unknown names of either never do."""
+    return permission == PUBLIC or role in PERMISSIONS.get(permission, frozenset())
+
+
+def require(actor: Actor | None, permission: str | None, what: str) -> None:
+    """Raise Forbidden unless the actor's role has the permission; None is a missing entry."""
+    if permission == PUBLIC:
+        return
+    if actor is None:
+        raise Forbidden(f"Sign in to {what}.", title="Sign in first")
+    if permission is None or not permits(actor.role, permission):
+        raise Forbidden(
+            f"The role {actor.role} does not permit {what}.",
+            hint="An admin can change your role on the Users page.",
+        )
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+def action(
+    method: Callable[Concatenate[S, Actor, P], R],
+) -> Callable[Concatenate[S, Actor, P], R]:
+    """Guard a service method: its class says `noun`, the table says the permission."""
+
+    @functools.wraps(method)
+    def guarded(self: S, actor: Actor, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        name = f"{self.noun}.{method.__name__}"  # type: ignore[attr-defined]
+        require(actor, ACTIONS.get(name), name)
+        return method(self, actor, *args, **kwargs)
+
+    guarded.is_action = True  # type: ignore[attr-defined]
+    return guarded
+
+
+def public_methods(service: Any) -> dict[str, bool]:
+    """Names of a service's public methods, and whether each is guarded by `action`."""
+    return {
+        name: getattr(member, "is_action", False)
+        for name, member in vars(type(service)).items()
+        if callable(member) and not name.startswith("_")
+    }

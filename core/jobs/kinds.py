@@ -1,0 +1,24 @@
+"""The kinds of jobs: where the work is, and which slot it takes.
+
+Knows: names. Does not know: the code behind them, imported only inside the worker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class JobKind:
+    """`work` is `module:function`; jobs that share a slot name run one after another."""
+
+    work: str
+    slot: str | None
+
+
+KINDS: dict[str, JobKind] = {
+    "selftest": JobKind("core.jobs.selftest:work", slot=None),
+    "run": JobKind("core.evals.runner:work", slot="device"),
+    "model.prepare": JobKind("core.models.prepare:work", slot=None),
+    "model.calibrate": JobKind("core.models.calibrate:work", slot="device"),
+}

@@ -1,0 +1,153 @@
+"""The supervisor: a thread that starts queued jobs and mirrors their folders into the table.
+
+Knows: slots, processes, states. Does not know: what the work is.
+Workers are sessions of their own: they live on when the app dies, and are found again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import duckdb
+
+from core.clock import utc_now
+from core.errors import LatheError
+from core.jobs.folder import JobFolder
+from core.jobs.kinds import KINDS
+from core.jobs.service import Jobs
+from core.settings import PROJECT_ROOT
+from core.store.database import Row, Store
+
+log = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Keeps the jobs table true and the slots filled."""
+
+    def __init__(self, store: Store, jobs: Jobs, *, interval_s: float = 0.5) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._interval_s = interval_s
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin in the background."""
+        self._thread = threading.Thread(target=self._loop, name="lathe-supervisor", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; the workers go on."""
+        self._stop.set()
+        self._jobs._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def step(self) -> None:
+        """Look at every unfinished job once, then start what fits."""
+        for row in self._unfinished():
+            if row["state"] != "queued" or self._folder(row["id"]).result() is not None:
+                self._mirror(row)
+        self._start_queued()
+
+    def _loop(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self.step()
+            except (LatheError, duckdb.Error, OSError):
+                log.exception("the supervisor stumbled, it will try again")
+            self._jobs._wake.wait(self._interval_s)
+            self._jobs._wake.clear()
+
+    def _unfinished(self) -> list[Row]:
+        # An interrupted job is looked at too: its worker may have been between start and lock.
+        return self._store.rows(
+            "SELECT * FROM jobs WHERE state IN ('queued', 'running', 'interrupted') ORDER BY id"
+        )
+
+    def _mirror(self, row: Row) -> None:
+        """Write what the folder says, when it says something new."""
+        folder = self._folder(row["id"])
+        now = self._state(row["id"], folder)
+        result = folder.result() or {}
+        progress = folder.progress()
+        fresh = {
+            "state": now,
+            "progress_done": progress.get("done", row["progress_done"]),
+            "progress_total": progress.get("total", row["progress_total"]),
+            "message": progress.get("message", row["message"]),
+            "error": json.dumps(self._error(now, result, folder)),
+        }
+        if fresh["error"] == "null":
+            fresh["error"] = None
+        if all(fresh[key] == row[key] for key in fresh):
+            return
+        ended = None if now == "running" else (row["ended_at"] or utc_now())
+        self._store.execute(
+            """
+            UPDATE jobs SET state = $state, progress_done = $progress_done,
+                progress_total = $progress_total, message = $message, error = $error,
+                ended_at = $ended
+            WHERE id = $id
+            """,
+            {**fresh, "id": row["id"], "ended": ended},
+        )
+
+    def _state(self, job_id: str, folder: JobFolder) -> str:
+        process = self._processes.get(job_id)
+        running = process is not None and process.poll() is None
+        if folder.alive() or running:
+            return "running"
+        self._processes.pop(job_id, None)
+        result = folder.result()
+        return str(result["state"]) if result else "interrupted"
+
+    def _error(self, state: str, result: dict[str, Any], folder: JobFolder) -> Any:
+        if state == "interrupted":
+            return {
+                "type": "JobFailed",
+                "title": "The job was interrupted",
+                "message": "Its process ended without a result: killed, out of memory or restarted.",
+                "hint": "Resume it: nothing that is done is computed again.",
+                "last_words": folder.last_words()[-2000:],
+            }
+        return result.get("error")
+
+    def _start_queued(self) -> None:
+        rows = self._store.rows(
+            "SELECT id, kind, state FROM jobs WHERE state IN ('queued', 'running') ORDER BY id"
+        )
+        taken = {KINDS[r["kind"]].slot for r in rows if r["state"] == "running"} - {None}
+        for row in rows:
+            slot = KINDS[row["kind"]].slot
+            if row["state"] == "queued" and slot not in taken:
+                self._spawn(row["id"])
+                if slot is not None:
+                    taken.add(slot)
+
+    def _spawn(self, job_id: str) -> None:
+        folder = self._folder(job_id)
+        with folder.log_path.open("ab") as output:
+            self._processes[job_id] = subprocess.Popen(
+                [sys.executable, "-m", "core.jobs.worker", str(folder.path)],
+                cwd=PROJECT_ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, "LATHE_HOME": str(self._store.home)},
+            )
+        self._store.execute(
+            "UPDATE jobs SET state = 'running', started_at = $now WHERE id = $id",
+            {"now": utc_now(), "id": job_id},
+        )
+
+    def _folder(self, job_id: str) -> JobFolder:
+        return JobFolder(self._store.home / "jobs" / job_id)

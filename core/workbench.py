@@ -1,0 +1,76 @@
+"""The workbench: every service over one home, as the app, the CLI and a notebook use it.
+
+    from core.workbench import Workbench, OWNER
+    with Workbench.open() as workbench:
+        workbench.prompts.list(OWNER)
+
+Knows: how the parts are put together. Does not know: Streamlit, HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from core.governance.audit import Audit
+from core.governance.permissions import OWNER
+from core.jobs.service import Jobs
+from core.jobs.supervisor import Supervisor
+from core.settings import Settings
+from core.store.database import Store
+from core.store.ingest import Ingest
+
+__all__ = ["OWNER", "Workbench"]
+
+
+@dataclass
+class Workbench:
+    """One open home. Close it, or use it as a context manager."""
+
+    settings: Settings
+    store: Store
+    ingest: Ingest
+    supervisor: Supervisor
+    audit: Audit
+    jobs: Jobs
+
+    @classmethod
+    def open(cls, settings: Settings | None = None, *, background: bool = True) -> Self:
+        """Open the home, migrate it, and start the ingest and supervisor threads.
+
+        Raises StoreLocked when another process has it. `background=False` leaves the threads
+        off, for short commands and for tests that step by hand.
+        """
+        settings = settings or Settings.from_env()
+        store = Store(settings.home)
+        jobs = Jobs(store)
+        workbench = cls(
+            settings=settings,
+            store=store,
+            ingest=Ingest(store),
+            supervisor=Supervisor(store, jobs),
+            audit=Audit(store),
+            jobs=jobs,
+        )
+        if background:
+            workbench.ingest.start()
+            workbench.supervisor.start()
+        return workbench
+
+    def close(self) -> None:
+        """Stop the threads, read what is in the spool, close the database."""
+        self.supervisor.stop()
+        self.ingest.stop()
+        self.store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
