@@ -54,7 +54,7 @@ def record(
         "audit_log",
         {
             "id": new_id("audit"),
-            "at": utc_now(),
+            "recorded_at": utc_now(),
             "user_id": actor.id if actor else None,
             "action": what,
             "object_id": object_id,

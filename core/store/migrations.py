@@ -39,7 +39,7 @@ CREATE TABLE sessions (
 );
 CREATE TABLE audit_log (
     id VARCHAR PRIMARY KEY,
-    at TIMESTAMP NOT NULL,
+    recorded_at TIMESTAMP NOT NULL,
     user_id VARCHAR,
     action VARCHAR NOT NULL,
     object_id VARCHAR,
