@@ -14,7 +14,10 @@ from types import TracebackType
 from typing import Self
 
 from core.governance.audit import Audit
+from core.governance.drafts import Drafts
 from core.governance.permissions import OWNER
+from core.governance.sessions import Sessions
+from core.governance.users import Users
 from core.jobs.service import Jobs
 from core.jobs.supervisor import Supervisor
 from core.settings import Settings
@@ -32,6 +35,9 @@ class Workbench:
     store: Store
     ingest: Ingest
     supervisor: Supervisor
+    users: Users
+    sessions: Sessions
+    drafts: Drafts
     audit: Audit
     jobs: Jobs
 
@@ -44,12 +50,16 @@ class Workbench:
         """
         settings = settings or Settings.from_env()
         store = Store(settings.home)
+        users = Users(store)
         jobs = Jobs(store)
         workbench = cls(
             settings=settings,
             store=store,
             ingest=Ingest(store),
             supervisor=Supervisor(store, jobs),
+            users=users,
+            sessions=Sessions(store, users),
+            drafts=Drafts(store),
             audit=Audit(store),
             jobs=jobs,
         )

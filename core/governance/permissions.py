@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from core.errors import Forbidden
 
 PUBLIC = "public"  # asked before anybody is signed in
+NEWCOMER = "newcomer"  # the role of a session whose user has still to set a password
 
 ROLES: dict[str, str] = {
     "admin": "Everything, users and settings included",
@@ -23,7 +24,7 @@ ROLES: dict[str, str] = {
 }
 
 PERMISSIONS: dict[str, frozenset[str]] = {
-    "account.self": frozenset(ROLES),
+    "account.self": frozenset({*ROLES, NEWCOMER}),
     "workspace.read": frozenset({"admin", "engineer", "lead"}),
     "datasets.write": frozenset({"admin", "engineer"}),
     "prompts.write": frozenset({"admin", "engineer"}),
@@ -76,7 +77,8 @@ ACTIONS: dict[str, str] = {
     "sessions.sign_in": PUBLIC,
     "sessions.redeem_link": PUBLIC,
     "sessions.actor": PUBLIC,
-    "sessions.sign_out": PUBLIC,
+    "sessions.sign_out": "account.self",
+    "users.me": "account.self",
     "users.set_password": "account.self",
     "drafts.get": "account.self",
     "drafts.put": "account.self",
@@ -122,6 +124,11 @@ ACTIONS: dict[str, str] = {
     "models.get": "workspace.read",
     "models.add": "models.write",
     "models.set_key": "models.write",
+    "models.clear_key": "models.write",
+    "models.set_address": "models.write",
+    "models.check": "models.use",
+    "models.prepare": "models.write",
+    "models.calibrate": "models.use",
     "models.archive": "models.write",
     "models.choices": "workspace.read",
     "models.resolve": "workspace.read",
@@ -204,6 +211,19 @@ def action(
         name = f"{self.noun}.{method.__name__}"  # type: ignore[attr-defined]
         require(actor, ACTIONS.get(name), name)
         return method(self, actor, *args, **kwargs)
+
+    guarded.is_action = True  # type: ignore[attr-defined]
+    return guarded
+
+
+def open_action(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """Guard a service method that is asked before anybody is signed in: the table must agree."""
+
+    @functools.wraps(method)
+    def guarded(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        name = f"{self.noun}.{method.__name__}"  # type: ignore[attr-defined]
+        require(None, ACTIONS.get(name), name)
+        return method(self, *args, **kwargs)
 
     guarded.is_action = True  # type: ignore[attr-defined]
     return guarded
