@@ -20,6 +20,7 @@ from core.governance.sessions import Sessions
 from core.governance.users import Users
 from core.jobs.service import Jobs
 from core.jobs.supervisor import Supervisor
+from core.prompts.service import Prompts
 from core.settings import Settings
 from core.store.database import Store
 from core.store.ingest import Ingest
@@ -40,6 +41,7 @@ class Workbench:
     drafts: Drafts
     audit: Audit
     jobs: Jobs
+    prompts: Prompts
 
     @classmethod
     def open(cls, settings: Settings | None = None, *, background: bool = True) -> Self:
@@ -62,6 +64,7 @@ class Workbench:
             drafts=Drafts(store),
             audit=Audit(store),
             jobs=jobs,
+            prompts=Prompts(store),
         )
         if background:
             workbench.ingest.start()
