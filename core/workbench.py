@@ -20,10 +20,13 @@ from core.governance.sessions import Sessions
 from core.governance.users import Users
 from core.jobs.service import Jobs
 from core.jobs.supervisor import Supervisor
+from core.monitoring.metrics import Metrics
+from core.monitoring.traces import Traces
 from core.prompts.service import Prompts
 from core.settings import Settings
 from core.store.database import Store
 from core.store.ingest import Ingest
+from core.store.spool import SpoolWriter
 
 __all__ = ["OWNER", "Workbench"]
 
@@ -35,12 +38,15 @@ class Workbench:
     settings: Settings
     store: Store
     ingest: Ingest
+    spool: SpoolWriter
     supervisor: Supervisor
     users: Users
     sessions: Sessions
     drafts: Drafts
     audit: Audit
     jobs: Jobs
+    traces: Traces
+    metrics: Metrics
     prompts: Prompts
 
     @classmethod
@@ -54,16 +60,20 @@ class Workbench:
         store = Store(settings.home)
         users = Users(store)
         jobs = Jobs(store)
+        spool = SpoolWriter(settings.home / "spool")
         workbench = cls(
             settings=settings,
             store=store,
             ingest=Ingest(store),
+            spool=spool,
             supervisor=Supervisor(store, jobs),
             users=users,
             sessions=Sessions(store, users),
             drafts=Drafts(store),
             audit=Audit(store),
             jobs=jobs,
+            traces=Traces(store, spool),
+            metrics=Metrics(store),
             prompts=Prompts(store),
         )
         if background:
@@ -74,6 +84,7 @@ class Workbench:
     def close(self) -> None:
         """Stop the threads, read what is in the spool, close the database."""
         self.supervisor.stop()
+        self.spool.close()
         self.ingest.stop()
         self.store.close()
 

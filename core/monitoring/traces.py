@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from core.clock import iso
+from core.governance.permissions import Actor, action
 from core.ids import new_id
+from core.monitoring.window import Filters, Query, Window, where
+from core.store.database import Row, Store
+from core.store.spool import SpoolWriter
 
 PREVIEW_CHARACTERS = 200
+ALL = Filters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,107 @@ class Trace:
         return row
 
 
+class Traces:
+    """Recording through the spool, lists bounded in time, and one trace with all there is of it."""
+
+    noun = "traces"
+
+    def __init__(self, store: Store, spool: SpoolWriter) -> None:
+        self._store = store
+        self._spool = spool
+
+    @action
+    def record(self, actor: Actor, trace: Trace) -> str:
+        """Hand the trace to the spool, in the actor's name unless it has one; the id.
+
+        It is in lists as soon as the ingest has read it, well below a second later.
+        """
+        if trace.user_id is None:
+            trace = replace(trace, user_id=actor.id)
+        self._spool.write_all(trace.rows())
+        return trace.id
+
+    @action
+    def list(
+        self,
+        actor: Actor,
+        window: Window,
+        filters: Filters = ALL,
+        *,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> list[Row]:
+        """Newest first; `before` is the id of the last trace of the page before."""
+        query = list_query(window, filters, before=before, limit=limit)
+        return self._store.rows(query.sql, query.parameters)
+
+    @action
+    def get(self, actor: Actor, trace_id: str) -> Row:
+        """All columns, the texts, `spans` in order of start; NotFound when it is not there (yet).
+
+        The request itself and what its timings say (queue, prefill, decode) come as spans too.
+        """
+        row = self._store.get("traces", trace_id, noun="trace")
+        texts = self._store.row("SELECT * FROM trace_texts WHERE trace_id = $id", {"id": trace_id})
+        row.update(texts or dict.fromkeys(_TEXTS))
+        for name in ("messages", "generation"):
+            row[name] = json.loads(row[name]) if row[name] else None
+        kept = self._store.rows(
+            "SELECT * FROM spans WHERE trace_id = $id ORDER BY started_at, id", {"id": trace_id}
+        )
+        for span in kept:
+            span["attributes"] = json.loads(span["attributes"] or "{}")
+        row["spans"] = [*_timing_spans(row), *kept]
+        row["spans"].sort(key=lambda span: (span["started_at"], -span["duration_ms"]))
+        return row
+
+
+def list_query(
+    window: Window, filters: Filters, *, before: str | None = None, limit: int = 50
+) -> Query:
+    """The statement behind `Traces.list`: the key is (started_at, id), so pages never shift."""
+    condition, values = where(window, filters)
+    if before is not None:
+        condition += (
+            "\n  AND (t.started_at, t.id) < (SELECT (p.started_at, p.id) FROM traces p"
+            " WHERE p.id = $before)"
+        )
+        values["before"] = before
+    return Query(
+        f"SELECT t.* FROM traces t\nWHERE {condition}\n"  # noqa: S608
+        f"ORDER BY t.started_at DESC, t.id DESC LIMIT {int(limit)}",
+        values,
+    )
+
+
+def _timing_spans(row: Row) -> list[Row]:
+    """The request, its wait, its prefill and its decoding, from the timings on the row."""
+    ttft_ms, e2e_ms = row["ttft_ms"], row["e2e_ms"]
+    steps: list[tuple[str, float, float | None]] = [("request", 0.0, e2e_ms)]
+    if ttft_ms is not None:
+        prefill_ms = min(row["prefill_ms"] or ttft_ms, ttft_ms)
+        queue_ms = min(row["queue_ms"] or 0.0, ttft_ms - prefill_ms)
+        if queue_ms > 0:
+            steps.append(("queue", ttft_ms - prefill_ms - queue_ms, queue_ms))
+        steps.append(("prefill", ttft_ms - prefill_ms, prefill_ms))
+        if e2e_ms is not None:
+            steps.append(("decode", ttft_ms, e2e_ms - ttft_ms))
+    return [
+        {
+            "id": f"{row['id']}/{name}",
+            "trace_id": row["id"],
+            "parent_id": None if name == "request" else f"{row['id']}/request",
+            "name": name,
+            "started_at": row["started_at"] + timedelta(milliseconds=start_ms),
+            "duration_ms": duration_ms,
+            "attributes": {},
+        }
+        for name, start_ms, duration_ms in steps
+        if duration_ms is not None
+    ]
+
+
+_TEXTS = ("messages", "rendered_prompt", "output", "generation", "itl_ms")
 _COPIED = (
     "id", "source", "state", "error", "user_id", "conversation_id", "prompt_id",
     "prompt_version_id", "prompt_label", "model_id", "model_name", "engine", "quantization",

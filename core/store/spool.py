@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,14 @@ class SpoolWriter:
 
     def write(self, table: str, row: dict[str, Any]) -> None:
         """Append one row; raises OSError when the disk is full, with no half row kept."""
-        line = (json.dumps({"table": table, "row": row}, ensure_ascii=False) + "\n").encode()
+        self.write_all([(table, row)])
+
+    def write_all(self, rows: Iterable[tuple[str, dict[str, Any]]]) -> None:
+        """Append rows that belong together with one write(2): all of them or, on error, none."""
+        line = "".join(
+            json.dumps({"table": table, "row": row}, ensure_ascii=False) + "\n"
+            for table, row in rows
+        ).encode(errors="replace")  # half of a surrogate pair, as a broken endpoint may send it
         with self._guard:
             if self._descriptor < 0 or self._size + len(line) > self._segment_bytes:
                 self._next_segment()
