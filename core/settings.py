@@ -27,6 +27,9 @@ class Setting:
 
 SETTINGS: dict[str, Setting] = {
     "home": Setting("LATHE_HOME", "data/workspace", "where everything Lathe keeps lives"),
+    "cache": Setting(
+        "LATHE_CACHE", "~/.cache/lathe", "downloads and conversions that several homes share"
+    ),
     "host": Setting("LATHE_HOST", "127.0.0.1", "address the app listens on; loopback by default"),
     "port": Setting("LATHE_PORT", "8501", "port the app listens on"),
     "allowed_hosts": Setting(
@@ -51,6 +54,7 @@ class Settings:
     """What `SETTINGS` describes, parsed."""
 
     home: Path
+    cache: Path = Path("~/.cache/lathe").expanduser()
     host: str = "127.0.0.1"
     port: int = 8501
     allowed_hosts: tuple[str, ...] = ()
@@ -71,6 +75,7 @@ class Settings:
         home = Path(text("home")).expanduser()
         return cls(
             home=home if home.is_absolute() else PROJECT_ROOT / home,
+            cache=Path(text("cache")).expanduser(),
             host=text("host"),
             port=_number(text("port"), "port", int),
             allowed_hosts=tuple(h.strip() for h in text("allowed_hosts").split(",") if h.strip()),

@@ -21,7 +21,7 @@ from core.store.files import is_locked, read_lines
 
 log = logging.getLogger(__name__)
 
-STREAMS = ("traces", "trace_texts", "spans", "results", "scores")
+STREAMS = ("traces", "trace_texts", "spans", "results", "scores", "calibrations")
 BATCH_BYTES = 2 * 1024 * 1024
 
 
