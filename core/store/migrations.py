@@ -173,6 +173,7 @@ CREATE TABLE runs (
     id VARCHAR PRIMARY KEY,
     name VARCHAR NOT NULL,
     dataset_version_id VARCHAR NOT NULL,
+    dataset_label VARCHAR NOT NULL,   -- name and number, such as 'support-tickets v1'
     row_count BIGINT NOT NULL,        -- rows asked for: all, or the first n
     scorers JSON NOT NULL,
     job_id VARCHAR,
@@ -187,12 +188,15 @@ CREATE TABLE run_variants (
     position INTEGER NOT NULL,
     name VARCHAR NOT NULL,
     prompt_version_id VARCHAR NOT NULL,
+    prompt_label VARCHAR NOT NULL,    -- name and number, such as 'triage v2'
     model_id VARCHAR NOT NULL,
+    model_name VARCHAR NOT NULL,
     engine VARCHAR NOT NULL,          -- resolved before the run, never auto
     quantization VARCHAR NOT NULL,    -- likewise
     device VARCHAR NOT NULL,
     adapter_id VARCHAR,
-    generation JSON NOT NULL
+    generation JSON NOT NULL,
+    spec JSON NOT NULL                -- the worker spec whole, with why auto chose it; no secrets
 );
 CREATE TABLE results (
     run_id VARCHAR NOT NULL,
@@ -203,6 +207,7 @@ CREATE TABLE results (
     state VARCHAR NOT NULL,           -- ok, failed
     output VARCHAR,
     expected VARCHAR,
+    input_preview VARCHAR,
     error VARCHAR,
     finish_reason VARCHAR,
     prompt_token_count BIGINT,
