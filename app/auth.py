@@ -8,10 +8,9 @@ from __future__ import annotations
 import streamlit as st
 
 from app import resources
+from app.guard import COOKIE
 from core.errors import Forbidden
 from core.governance.permissions import Actor
-
-COOKIE = "lathe_session"
 
 
 def token() -> str | None:
