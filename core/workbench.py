@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from core.datasets.service import Datasets
 from core.governance.audit import Audit
 from core.governance.drafts import Drafts
 from core.governance.permissions import OWNER
@@ -20,6 +21,8 @@ from core.governance.sessions import Sessions
 from core.governance.users import Users
 from core.jobs.service import Jobs
 from core.jobs.supervisor import Supervisor
+from core.models.pool import WorkerPool
+from core.models.service import Models
 from core.monitoring.metrics import Metrics
 from core.monitoring.traces import Traces
 from core.prompts.service import Prompts
@@ -48,6 +51,8 @@ class Workbench:
     traces: Traces
     metrics: Metrics
     prompts: Prompts
+    datasets: Datasets
+    models: Models
 
     @classmethod
     def open(cls, settings: Settings | None = None, *, background: bool = True) -> Self:
@@ -75,6 +80,8 @@ class Workbench:
             traces=Traces(store, spool),
             metrics=Metrics(store),
             prompts=Prompts(store),
+            datasets=Datasets(store),
+            models=Models(store, settings, jobs, WorkerPool(settings.home)),
         )
         if background:
             workbench.ingest.start()

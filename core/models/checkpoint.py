@@ -75,7 +75,7 @@ def weight_files(folder: Path) -> list[Path]:
         missing = [path.name for path in paths if not path.is_file()]
         if missing:
             raise Invalid(
-                f"{len(missing)} of {len(paths)} weight files are missing: {', '.join(missing[:3])}.",
+                f"{len(missing)} of {len(paths)} weight files are missing, such as {missing[0]}.",
                 hint="Download or copy the whole folder again.",
             )
         return paths

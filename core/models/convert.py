@@ -26,8 +26,7 @@ Progress = Callable[[float, str], None]
 def gguf_to_safetensors(gguf: Path, out: Path, on_progress: Progress) -> None:
     """Write `out`, a folder that appears whole or not at all; raises Invalid when it cannot."""
     with appearing(out) as folder:
-        on_progress(0.05, "reading the GGUF file")
-        _convert(gguf, folder, on_progress)
+        convert_into(gguf, folder, on_progress)
         on_progress(0.95, "checking")
         from core.models import checkpoint
 
@@ -62,7 +61,9 @@ def sweep(parent: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _convert(gguf: Path, folder: Path, on_progress: Progress) -> None:
+def convert_into(gguf: Path, folder: Path, on_progress: Progress) -> None:
+    """Fill a folder with config, tokenizer and fp32 weights; Invalid when it cannot be done."""
+    on_progress(0.05, "reading the GGUF file")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging

@@ -20,6 +20,11 @@ from core.errors import Invalid
 
 RESERVE_BYTES = 512 * 1024**2
 """Left to the system and the app when the free memory is counted."""
+_GROUPS = "/sys/fs/cgroup"
+_GROUP_FILES = (  # version 2, then version 1
+    (f"{_GROUPS}/memory.max", f"{_GROUPS}/memory.current"),
+    (f"{_GROUPS}/memory/memory.limit_in_bytes", f"{_GROUPS}/memory/memory.usage_in_bytes"),
+)
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
@@ -95,10 +100,7 @@ def _cores() -> int:
 
 def _group_limit() -> tuple[int, int] | None:
     """(limit, use) in bytes of this process's control group, where a container sets one."""
-    for limit, use in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):  # fmt: skip
+    for limit, use in _GROUP_FILES:
         try:
             return int(Path(limit).read_text()), int(Path(use).read_text())
         except (OSError, ValueError):  # no such group, or "max"

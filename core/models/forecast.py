@@ -153,7 +153,8 @@ def _loading(model: Mapping[str, Any], spec: WorkerSpec) -> int:
     if spec.engine != "transformers" or spec.device != "cpu":
         return 0
     in_type = {"fp32": ["F32"], "bf16": ["BF16"]}.get(spec.quantization)
-    if in_type is not None and details.get("dtypes") == in_type:
+    floats = [name for name in details.get("dtypes") or () if "F" in name]
+    if in_type is not None and floats == in_type:
         return 0
     return int(details.get("checkpoint_bytes") or model.get("weight_bytes") or 0)
 

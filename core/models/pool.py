@@ -103,6 +103,11 @@ class WorkerPool:
                 raise ModelUnavailable("Loading was given up.", title="Cancelled")
             time.sleep(POLL_S)
 
+    def start(self, spec: WorkerSpec) -> None:
+        """Begin loading and return at once; `state` tells how far it is. Endpoints need none."""
+        if spec.engine != "endpoint":
+            self._start_unless_alive(spec, self._root / spec.key)
+
     def find(self, spec: WorkerSpec) -> Endpoint | None:
         """Where the model answers, if it is loaded; starts nothing."""
         folder = self._root / spec.key

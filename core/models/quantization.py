@@ -1,14 +1,13 @@
-"""Quantizations: their names, what each engine can do, and how transformers is told.
+"""Quantizations: their names, what each engine can do, what a weight takes.
 
-Knows: names, bytes per weight, the settings that measured well. Does not know: the registry.
+Knows: names and bytes. Does not know: the registry, nor how transformers is told
+(`engines.precision`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-
-from core.errors import Invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,51 +46,6 @@ BY_ENGINE: dict[str, tuple[str, ...]] = {
     "endpoint": ("remote",),
     "scripted": ("fp32",),
 }
-
-
-def load_arguments(quantization: str, device: str) -> dict[str, Any]:
-    """What `from_pretrained` is told, so that nothing is left to its defaults."""
-    arguments = {
-        "dtype": compute_dtype(quantization, device=device),
-        "device_map": {"": device},
-        "quantization_config": bitsandbytes_config(quantization, device=device),
-    }
-    return {name: value for name, value in arguments.items() if value is not None}
-
-
-def bitsandbytes_config(quantization: str, *, device: str) -> Any:
-    """The BitsAndBytesConfig for a quantization, or None for those that need none.
-
-    bitsandbytes' own defaults are the slow ones: quant type fp4, compute in fp32 on a GPU, and
-    an outlier threshold of 6 that halves int8's speed.
-    """
-    if quantization in ("fp32", "bf16"):
-        return None
-    if quantization not in BY_ENGINE["transformers"]:
-        raise Invalid(f"transformers has no quantization {quantization!r}.", field="quantization")
-    from transformers import BitsAndBytesConfig
-
-    if quantization == "int8":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
-    return BitsAndBytesConfig(
-        load_in_4bit=True,
-        bnb_4bit_quant_type="nf4",
-        bnb_4bit_use_double_quant=quantization == "nf4-dq",
-        bnb_4bit_compute_dtype=compute_dtype(quantization, device=device),
-    )
-
-
-def compute_dtype(quantization: str, *, device: str) -> Any:
-    """The torch dtype that arithmetic and unquantized weights use.
-
-    Always said, never left to the checkpoint: transformers would load a bf16 checkpoint as bf16,
-    which is 60 to 90 times slower than fp32 on a CPU without bf16 units.
-    """
-    import torch
-
-    if quantization == "bf16" or (quantization != "fp32" and device != "cpu"):
-        return torch.bfloat16
-    return torch.float32
 
 
 def compute_bytes(quantization: str, *, device: str) -> int:

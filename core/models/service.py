@@ -1,0 +1,442 @@
+"""Models: the registry, and the way from a registered model to one that answers.
+
+Knows: what may be added, what to load when somebody says auto, whether it fits.
+Does not know: how a model is loaded (the worker does) nor what it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from core.clock import utc_now
+from core.errors import Conflict, Invalid, NotFound
+from core.governance import audit
+from core.governance.permissions import Actor, action
+from core.ids import new_id
+from core.jobs.service import Jobs
+from core.models import choices as choosing
+from core.models import devices, hub, remote, secrets, sources, starter, states
+from core.models.choices import Choice
+from core.models.devices import Device
+from core.models.forecast import Forecast, forecast
+from core.models.pool import OnState, WorkerPool
+from core.models.registry import Registry
+from core.models.spec import Endpoint, WorkerSpec
+from core.settings import Settings
+from core.store.database import Row, Store
+
+DEFAULT_CONTEXT = 2048
+"""Tokens of one request, prompt and answer, unless the model has less or more is asked for."""
+Rows = list[Row]  # inside the class, `list` is a method
+Ids = list[str]
+
+
+class Models:
+    """The models of a workspace."""
+
+    noun = "models"
+
+    def __init__(self, store: Store, settings: Settings, jobs: Jobs, pool: WorkerPool) -> None:
+        self._store = store
+        self._registry = Registry(store, settings.home)
+        self._settings = settings
+        self._jobs = jobs
+        self._pool = pool
+
+    # the registry
+
+    @action
+    def list(self, actor: Actor, *, kind: str | None = None, archived: bool = False) -> Rows:
+        """Registered models by name; with `archived`, those that were put away too."""
+        return self._registry.rows(kind=kind, archived=archived)
+
+    @action
+    def get(self, actor: Actor, model_id: str) -> Row:
+        """One model, with `details` parsed and `has_key`; a key itself is never shown."""
+        return self._registry.get(model_id)
+
+    @action
+    def add(
+        self,
+        actor: Actor,
+        name: str,
+        source: str,
+        location: str,
+        *,
+        kind: str = "chat",
+        revision: str | None = None,
+        sha256: str | None = None,
+        key: str | None = None,
+    ) -> str:
+        """Inspect a source and register it; a hub model's download starts as a job.
+
+        `revision` is a hub commit, or the model's name at an endpoint. Raises Invalid that says
+        what is wrong with the source, Conflict when the name is taken.
+        """
+        name = name.strip()
+        if not name:
+            raise Invalid("Give the model a name.", field="name")
+        self._registry.require_free(name)
+        asked = sources.Asked(source, location, kind, revision, sha256)
+        if source == "hub" and not hub.allowed(offline=self._settings.offline):
+            sources.inspect(asked)
+            raise hub.refused(location)
+        found = (
+            starter.inspection(self._settings.home, location)
+            if source == "starter"
+            else sources.inspect(asked)
+        )
+        model_id = new_id("model")
+        self._registry.add(
+            {
+                **asdict(found),
+                "id": model_id,
+                "name": name,
+                "kind": kind,
+                "source": source,
+                "created_by": actor.id,
+                "created_at": utc_now(),
+            }
+        )
+        if key:
+            secrets.write(self._settings.home, model_id, key, found.location)
+        audit.record(
+            self._store, actor, "models.add", model_id, name=name, source=source, kind=kind
+        )
+        if source == "hub":
+            self._start_prepare(actor, self._registry.get(model_id))
+        return model_id
+
+    @action
+    def register_starter(self, actor: Actor) -> Ids:
+        """Register the starter models that the home has; the ids of the new ones.
+
+        One that somebody archived stays archived.
+        """
+        known = {row["location"] for row in self.list(actor, archived=True)}
+        return [
+            self.add(actor, one.name, "starter", one.slug, kind=one.kind)
+            for one in starter.STARTERS
+            if one.slug not in known and starter.installed(self._settings.home, one) is not None
+        ]
+
+    @action
+    def set_key(self, actor: Actor, model_id: str, key: str) -> None:
+        """Keep an endpoint's key, for its present host only; it is never shown again."""
+        row = self._registry.endpoint(model_id)
+        if not key.strip():
+            raise Invalid("The key is empty.", field="key", hint="To remove it, clear it.")
+        secrets.write(self._settings.home, model_id, key.strip(), row["location"])
+        audit.record(self._store, actor, "models.set_key", model_id)
+
+    @action
+    def clear_key(self, actor: Actor, model_id: str) -> None:
+        """Forget an endpoint's key."""
+        self._registry.endpoint(model_id)
+        secrets.clear(self._settings.home, model_id)
+        audit.record(self._store, actor, "models.clear_key", model_id)
+
+    @action
+    def set_address(
+        self, actor: Actor, model_id: str, location: str, *, revision: str | None = None
+    ) -> bool:
+        """Change an endpoint's address or model name; True when that cleared its key.
+
+        Another host gets no key that was written for this one.
+        """
+        row = self._registry.endpoint(model_id)
+        asked = sources.Asked("endpoint", location, row["kind"], revision or row["revision"])
+        found = sources.inspect(asked)
+        home = self._settings.home
+        moved = secrets.host_of(found.location) != secrets.host_of(row["location"])
+        cleared = moved and secrets.has(home, model_id)
+        if moved:
+            secrets.clear(home, model_id)  # first: a crash in between must not leave it behind
+        self._store.execute(
+            "UPDATE models SET location = $location, revision = $revision WHERE id = $id",
+            {"location": found.location, "revision": found.revision, "id": model_id},
+        )
+        audit.record(
+            self._store, actor, "models.set_address", model_id, location=found.location,
+            key_cleared=cleared,
+        )  # fmt: skip
+        return cleared
+
+    @action
+    def check(self, actor: Actor, model_id: str) -> dict[str, Any]:
+        """Ask an endpoint which models it has: {models, latency_ms, has_model}.
+
+        Raises Upstream when it does not answer as an OpenAI-compatible one does.
+        """
+        row = self._registry.endpoint(model_id)
+        key = secrets.read(self._settings.home, model_id, row["location"])
+        return remote.check(row["location"], key, row["revision"])
+
+    @action
+    def archive(self, actor: Actor, model_id: str) -> None:
+        """Put a model away: unloaded, its key forgotten; runs and traces keep its name."""
+        row = self._registry.get(model_id)
+        for state in self._pool.states():
+            if state.spec.model_id == model_id and state.alive:
+                self._pool.stop(state.key)
+        secrets.clear(self._settings.home, model_id)
+        self._store.execute(
+            "UPDATE models SET archived_at = $now WHERE id = $id AND archived_at IS NULL",
+            {"now": utc_now(), "id": model_id},
+        )
+        audit.record(self._store, actor, "models.archive", model_id, name=row["name"])
+
+    @action
+    def prepare(self, actor: Actor, model_id: str) -> str:
+        """Start the job that downloads a hub model or converts a GGUF; its id."""
+        row = self._registry.get(model_id)
+        if row["path"]:
+            raise Conflict(f"{row['name']} is prepared already.")
+        if row["source"] not in ("hub", "gguf"):
+            raise Conflict(f"A {row['source']} model needs no preparing.")
+        return self._start_prepare(actor, row)
+
+    # what to load
+
+    @action
+    def choices(self, actor: Actor, model_id: str, *, device: str = "auto") -> Rows:
+        """Every engine and quantization for a model: {engine, quantization, device, label,
+        why_not, note}; `why_not` is None for what can be loaded.
+        """
+        row = self._registry.get(model_id)
+        return [asdict(choice) for choice in choosing.choices(row, self._device(device))]
+
+    @action
+    def resolve(
+        self,
+        actor: Actor,
+        model_id: str,
+        *,
+        engine: str = "auto",
+        quantization: str = "auto",
+        device: str = "auto",
+        purpose: str = "interactive",
+        context_length: int | None = None,
+    ) -> WorkerSpec:
+        """The spec for what is asked, each auto decided, with the reason in `why`.
+
+        `purpose` is interactive (one reader waits) or batch (many requests together). Raises
+        Invalid when the combination is not possible, with its reason.
+        """
+        row = self._registry.get(model_id)
+        if row["archived_at"] is not None:
+            raise Conflict(f"{row['name']} is archived.")
+        target = self._device(device)
+        options = [
+            choice
+            for choice in choosing.choices(row, target)
+            if engine in ("auto", choice.engine) and quantization in ("auto", choice.quantization)
+        ]
+        if not options:
+            raise Invalid(
+                f"{row['name']} cannot be loaded by {engine} as {quantization}.",
+                field="quantization" if engine == "auto" else "engine",
+            )
+
+        def fits(choice: Choice) -> bool:
+            spec = self._spec(row, choice, "", context_length)
+            return self._pool.find(spec) is not None or self._forecast(row, spec).fits
+
+        chosen, why = choosing.pick(
+            options,
+            purpose=purpose,
+            device=target,
+            calibrations=self._registry.calibrations(model_id),
+            fits=fits,
+        )
+        if "auto" not in (engine, quantization):
+            why = "as asked"
+        return self._spec(row, chosen, f"{chosen.label}: {why}.", context_length)
+
+    @action
+    def forecast(
+        self,
+        actor: Actor,
+        model_id: str,
+        engine: str,
+        quantization: str,
+        *,
+        device: str = "auto",
+        context_length: int | None = None,
+    ) -> Forecast:
+        """What loading would take, against what is free now."""
+        row = self._registry.get(model_id)
+        for choice in choosing.choices(row, self._device(device)):
+            if (choice.engine, choice.quantization) == (engine, quantization):
+                return self._forecast(row, self._spec(row, choice, "", context_length))
+        raise NotFound(f"{row['name']} cannot be loaded by {engine} as {quantization}.")
+
+    @action
+    def calibration(self, actor: Actor, model_id: str) -> Rows:
+        """The newest measurement of each engine, quantization and device."""
+        self._registry.get(model_id)
+        return self._registry.calibrations(model_id)
+
+    @action
+    def calibrate(
+        self,
+        actor: Actor,
+        model_id: str,
+        *,
+        ways: Sequence[tuple[str, str]] | None = None,
+        device: str = "auto",
+    ) -> str:
+        """Start the job that measures a model in the given (engine, quantization) ways; its id.
+
+        By default in every way that can be loaded, fits, and is not known to be hopeless.
+        """
+        row = self._registry.get(model_id)
+        specs = []
+        for choice in choosing.choices(row, self._device(device)):
+            asked = ways is not None and (choice.engine, choice.quantization) in ways
+            wanted = asked or (ways is None and choice.note != choosing.SLOW_BF16)
+            if choice.why_not is None and wanted:
+                spec = self._spec(row, choice, "", None)
+                if asked or self._forecast(row, spec).fits:
+                    specs.append(spec)
+        if not specs or row["source"] == "endpoint" or row["kind"] != "chat":
+            raise Invalid(f"There is nothing to measure of {row['name']}.")
+        payload = {"home": str(self._settings.home), "specs": [spec.to_dict() for spec in specs]}
+        title = f"Measure {row['name']}"
+        job_id = self._jobs.start(actor, "model.calibrate", title, payload, subject_id=model_id)
+        audit.record(self._store, actor, "models.calibrate", model_id, job_id=job_id)
+        return job_id
+
+    @action
+    def record_calibration(self, actor: Actor, model_id: str, measured: Row) -> str:
+        """Keep a measurement made elsewhere, such as by a benchmark; its id."""
+        self._registry.get(model_id)
+        row_id = new_id("cal")
+        self._store.insert(
+            "calibrations",
+            {"measured_at": utc_now(), **measured, "id": row_id, "model_id": model_id},
+        )
+        audit.record(self._store, actor, "models.record_calibration", model_id, id=row_id)
+        return row_id
+
+    # what is loaded
+
+    @action
+    def states(self, actor: Actor, *, model_id: str | None = None) -> Rows:
+        """What is loaded, loading, or was: one row a worker, and one for a model in preparation.
+
+        state is starting, loading, ready, unloaded, failed, crashed, downloading or converting.
+        """
+        found = [states.of_worker(state) for state in self._pool.states()]
+        found += [states.of_preparation(job) for job in self._registry.preparations()]
+        return [row for row in found if model_id in (None, row["model_id"])]
+
+    @action
+    def start(self, actor: Actor, spec: WorkerSpec) -> None:
+        """Begin loading and return at once; raises OutOfMemory when it cannot fit."""
+        self._admit(actor, spec)
+        self._pool.start(spec)
+
+    @action
+    def load(
+        self,
+        actor: Actor,
+        spec: WorkerSpec,
+        *,
+        on_state: OnState | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Endpoint:
+        """Load and wait until it answers; raises OutOfMemory before, ModelUnavailable after."""
+        self._admit(actor, spec)
+        return self._pool.ensure(
+            spec, on_state=on_state, cancelled=cancelled, remote_key=self._remote_key(spec)
+        )
+
+    @action
+    def endpoint(
+        self,
+        actor: Actor,
+        spec: WorkerSpec,
+        *,
+        on_state: OnState | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Endpoint:
+        """Where the spec's model answers; loaded when it is not, restarted when it has died."""
+        return self.load(actor, spec, on_state=on_state, cancelled=cancelled)
+
+    @action
+    def unload(self, actor: Actor, key: str) -> None:
+        """End a worker by its key; all its memory is free again. Harmless when it is gone."""
+        self._pool.stop(key)
+        audit.record(self._store, actor, "models.unload", key)
+
+    # helpers
+
+    def _start_prepare(self, actor: Actor, row: Row) -> str:
+        payload = {
+            "source": row["source"],
+            "location": row["location"],
+            "revision": row["revision"],
+            "gguf_path": row["gguf_path"],
+            "kind": row["kind"],
+            "target": str(self._registry.prepared_folder(row["id"])),
+            "offline": self._settings.offline,
+        }
+        verb = "Download" if row["source"] == "hub" else "Convert"
+        return self._jobs.start(
+            actor, "model.prepare", f"{verb} {row['name']}", payload, subject_id=row["id"]
+        )
+
+    def _device(self, name: str) -> Device:
+        return devices.pick(self._settings.device if name == "auto" else name)
+
+    def _spec(
+        self, row: Mapping[str, Any], choice: Choice, why: str, context_length: int | None
+    ) -> WorkerSpec:
+        most = int(row["context_length"] or context_length or DEFAULT_CONTEXT)
+        remote = choice.engine == "endpoint"
+        return WorkerSpec(
+            model_id=row["id"],
+            model_name=row["name"],
+            engine=choice.engine,
+            quantization=choice.quantization,
+            kind=row["kind"],
+            device=choice.device,
+            # an endpoint's spec carries the model's name there in place of a folder
+            path=row["revision"] if remote else row["path"],
+            gguf_path=row["gguf_path"] if choice.engine == "llama.cpp" else None,
+            base_url=row["location"] if remote else None,
+            threads=self._settings.threads,
+            context_length=min(most, context_length or DEFAULT_CONTEXT),
+            idle_minutes=self._settings.idle_unload_minutes,
+            script=row["location"] if choice.engine == "scripted" else None,
+            why=why,
+        )
+
+    def _forecast(self, row: Mapping[str, Any], spec: WorkerSpec) -> Forecast:
+        device = devices.device("cpu" if spec.device == "remote" else spec.device)
+        alive = [state for state in self._pool.states() if state.alive]
+        loaded = {s.spec.label: s.resident_bytes or 0 for s in alive if s.key != spec.key}
+        free = device.free_bytes
+        limit = self._settings.memory_limit_gb
+        if limit:
+            free = min(free, int(limit * 1e9) - sum(loaded.values()))
+        return forecast(row, spec, device, free_bytes=max(0, free), loaded=loaded)
+
+    def _admit(self, actor: Actor, spec: WorkerSpec) -> None:
+        """The memory check, for what is not loaded yet."""
+        if spec.engine in ("endpoint", "scripted") or self._pool.state(spec).alive:
+            return
+        row = self._registry.get(spec.model_id)
+        self._forecast(row, spec).require_fit()
+        audit.record(
+            self._store, actor, "models.load", spec.model_id, engine=spec.engine,
+            quantization=spec.quantization, device=spec.device,
+        )  # fmt: skip
+
+    def _remote_key(self, spec: WorkerSpec) -> str:
+        if spec.engine != "endpoint":
+            return ""
+        return secrets.read(self._settings.home, spec.model_id, spec.base_url)
