@@ -1,0 +1,390 @@
+"""Datasets and their versions: imported whole or not at all, immutable, addressed by content.
+
+Knows: the tables datasets and dataset_versions. Does not know: prompts, models, runs, Streamlit.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any
+
+from core.clock import iso, utc_now
+from core.datasets import examples as rows_of
+from core.datasets.examples import Example
+from core.datasets.files import (
+    UNFINISHED,
+    Column,
+    Written,
+    columns_of,
+    disk_full,
+    is_disk_full,
+    write,
+)
+from core.datasets.mapping import ColumnMapping, check_present, fields_of, guess
+from core.datasets.readers import open_source
+from core.datasets.samples import all_samples, sample
+from core.datasets.scan import head, scan
+from core.datasets.values import shown
+from core.errors import Conflict, Invalid, NotFound
+from core.governance.audit import record
+from core.governance.permissions import Actor, action
+from core.ids import new_id
+from core.store.database import Row, Store, insert_row
+from core.store.files import inside, write_json
+
+Rows = list[Row]  # inside the class `list` is the method
+Examples = list[Example]
+Columns = list[Column]
+
+_VERSION = """
+    SELECT v.*, d.name AS dataset_name, p.number AS parent_number
+    FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id
+    LEFT JOIN dataset_versions p ON p.id = v.parent_id
+"""
+
+
+class Datasets:
+    """The datasets of a workspace; versions live under `home/datasets`."""
+
+    noun = "datasets"
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._importing = threading.Lock()  # one import writes at a time, whoever asks
+        for torn in (store.home / "datasets").glob(f"*/{UNFINISHED}*"):
+            torn.unlink(missing_ok=True)  # an import that a crash cut off
+
+    @action
+    def list(
+        self, actor: Actor, *, search: str = "", archived: bool = False, limit: int = 500
+    ) -> Rows:
+        """Last changed first, with `version_count`, `newest_version_id`, `row_count`, `columns`.
+
+        `search` takes words, all of which have to be in the name or the description.
+        """
+        found = self._store.rows(
+            """
+            WITH newest AS (
+                SELECT * FROM dataset_versions
+                QUALIFY row_number() OVER (PARTITION BY dataset_id ORDER BY number DESC) = 1
+            )
+            SELECT d.*, n.number AS version_count, n.id AS newest_version_id, n.row_count,
+                n.columns, n.created_at AS updated_at
+            FROM datasets d JOIN newest n ON n.dataset_id = d.id
+            WHERE (d.archived_at IS NOT NULL) = $archived
+              AND len(list_filter($words::VARCHAR[],
+                  lambda w: NOT contains(lower(d.name || chr(10) || d.description), w))) = 0
+            ORDER BY updated_at DESC, d.id DESC LIMIT $limit
+            """,
+            {"archived": archived, "words": search.lower().split(), "limit": limit},
+        )
+        return [{**row, "columns": json.loads(row["columns"])} for row in found]
+
+    @action
+    def get(self, actor: Actor, dataset_id: str) -> Row:
+        """One dataset, with `version_count` and `newest_version_id`."""
+        row = self._store.get("datasets", dataset_id, noun="dataset")
+        newest = self._newest(dataset_id)
+        row["version_count"] = newest["number"] if newest else 0
+        row["newest_version_id"] = newest["id"] if newest else None
+        return row
+
+    @action
+    def preview(
+        self,
+        actor: Actor,
+        filename: str,
+        data: bytes | Path,
+        *,
+        mapping: ColumnMapping | None = None,
+    ) -> dict[str, Any]:
+        """What an import would do, changing nothing.
+
+        Returns `filename`, `format`, `columns` (name and type), `rows` (the first 50 good ones),
+        `row_count`, `mapping` (the one given, or a guess: column -> role, name, optional),
+        `errors` (Fault records of the whole file, the first 10,000) and `error_count`. Raises
+        Invalid where the file as a whole cannot be read.
+        """
+        source = open_source(filename, data)
+        seen, rows = head(source)
+        chosen = guess(seen, rows) if mapping is None and seen else mapping or {}
+        found = scan(source, fields_of(chosen) if chosen else ())
+        if mapping is None:  # JSONL: keys that the first rows did not have come as metadata
+            names = guess(found.columns, []) if found.columns else {}
+            late = {name: {**names[name], "role": "metadata"} for name in found.columns}
+            chosen = {**late, **chosen}
+        return {
+            "filename": source.filename,
+            "format": source.format,
+            "columns": [{"name": name, "type": found.kinds[name]} for name in found.columns],
+            "rows": [{name: shown(row.get(name)) for name in found.columns} for row in rows],
+            "row_count": found.row_count,
+            "mapping": chosen,
+            "errors": found.faults.listed,
+            "error_count": found.faults.count,
+        }
+
+    @action
+    def import_rows(
+        self,
+        actor: Actor,
+        *,
+        name: str,
+        filename: str,
+        data: bytes | Path,
+        mapping: ColumnMapping,
+        description: str = "",
+        license: str = "",
+        message: str = "",
+    ) -> Row:
+        """Import a file as a new version of the dataset of that name, which is made if need be.
+
+        All rows or none: BadRows (an Invalid) carries `errors` for every bad row. Content that is
+        a version of the dataset already adds nothing: that version comes back, `is_new` false.
+        `data` is bytes or the path of a file; it is read twice and never held as a whole.
+        """
+        name = _checked_name(name)
+        fields = fields_of(mapping)
+        source = open_source(filename, data)
+        if declared := source.columns():
+            check_present(fields, declared)
+        found = scan(source, fields)
+        found.check(fields)
+        columns = columns_of(fields, found.kinds)
+        with self._importing:
+            dataset = self._store.row(
+                "SELECT id FROM datasets WHERE lower(name) = lower($name) AND archived_at IS NULL",
+                {"name": name},
+            )
+            dataset_id = dataset["id"] if dataset else new_id("dataset")
+            written = write(self._folder(dataset_id), source, fields, columns)
+            known = self._store.row(
+                "SELECT id FROM dataset_versions WHERE dataset_id = $id AND content_hash = $hash",
+                {"id": dataset_id, "hash": written.content_hash},
+            )
+            if known:
+                written.keep()  # the same content; heals a file that was lost
+                return {**self.version(actor, known["id"]), "is_new": False}
+            version: Row = {
+                "id": new_id("dsversion"),
+                "dataset_id": dataset_id,
+                "content_hash": written.content_hash,
+                "row_count": written.row_count,
+                "columns": json.dumps([column.to_dict() for column in columns]),
+                "source": f"{source.filename} ({source.format})",
+                "message": message.strip(),
+                "created_by": actor.id,
+                "created_at": utc_now(),
+            }
+            header = None
+            if dataset is None:
+                header = {"name": name, "description": description.strip(), "license": license}
+            number = self._commit(version, header, written)
+        record(self._store, actor, "datasets.import_rows", version["id"], name=name,
+               number=number, row_count=written.row_count)  # fmt: skip
+        return {**self.version(actor, version["id"]), "is_new": True}
+
+    @action
+    def import_sample(self, actor: Actor, sample_name: str) -> Row:
+        """Import one of `samples`; a second time gives the version that is there."""
+        chosen = sample(sample_name)
+        return self.import_rows(
+            actor,
+            name=chosen.title,
+            filename=chosen.path.name,
+            data=chosen.path,
+            mapping=chosen.mapping,
+            description=chosen.description,
+            license=chosen.license,
+            message="The sample that comes with Lathe",
+        )
+
+    @action
+    def samples(self, actor: Actor) -> Rows:
+        """The samples: name, title, task, description, license, row_count, mapping, prompt."""
+        return [item.to_dict() for item in all_samples()]
+
+    @action
+    def rename(
+        self, actor: Actor, dataset_id: str, name: str, *, description: str | None = None
+    ) -> None:
+        """Change the name and, when given, the description; versions keep their ids."""
+        self._store.get("datasets", dataset_id, noun="dataset")
+        name = _checked_name(name)
+        with self._importing, self._store.transaction() as connection:
+            self._refuse_taken(name, but=dataset_id)
+            connection.execute(
+                "UPDATE datasets SET name = $name,"
+                " description = coalesce($description, description) WHERE id = $id",
+                {"name": name, "description": description, "id": dataset_id},
+            )
+        record(self._store, actor, "datasets.rename", dataset_id, name=name)
+
+    @action
+    def archive(self, actor: Actor, dataset_id: str) -> None:
+        """Take a dataset off the list; versions stay readable and it can be restored."""
+        self._set_archived(dataset_id, archived=True)
+        record(self._store, actor, "datasets.archive", dataset_id)
+
+    @action
+    def restore(self, actor: Actor, dataset_id: str) -> None:
+        """Undo `archive`; Conflict when the name has been taken since."""
+        self._set_archived(dataset_id, archived=False)
+        record(self._store, actor, "datasets.restore", dataset_id)
+
+    @action
+    def versions(self, actor: Actor, dataset_id: str) -> Rows:
+        """Every version of a dataset, newest first, as `version` gives them."""
+        self._store.get("datasets", dataset_id, noun="dataset")
+        found = self._store.rows(
+            _VERSION + " WHERE v.dataset_id = $id ORDER BY v.number DESC", {"id": dataset_id}
+        )
+        return [self._version(row) for row in found]
+
+    @action
+    def version(self, actor: Actor, version_id: str) -> Row:
+        """One version with `dataset_name`, `label` ('Tickets v2'), `columns` as a list of name,
+        role and type, `inputs` (names), `expected` (name or None), `parent_number`, and `path`,
+        the Parquet file."""
+        row = self._store.row(_VERSION + " WHERE v.id = $id", {"id": version_id})
+        if row is None:
+            raise NotFound(f"There is no dataset version with the id {version_id!r}.")
+        return self._version(row)
+
+    @action
+    def find(self, actor: Actor, reference: str) -> Row:
+        """The version that `name` (the newest) or `name@2` means."""
+        name, _, which = reference.partition("@")
+        dataset = self._store.row(
+            "SELECT id FROM datasets WHERE lower(name) = lower($name) AND archived_at IS NULL",
+            {"name": name.strip()},
+        )
+        if dataset is None:
+            raise NotFound(f"There is no dataset named {name.strip()!r}.")
+        versions: Rows = self.versions(actor, dataset["id"])
+        for version in versions:
+            if which in ("", str(version["number"])):
+                return version
+        raise NotFound(f"The dataset {name.strip()!r} has no version {which!r}.")
+
+    @action
+    def page(
+        self, actor: Actor, version_id: str, *, offset: int = 0, limit: int = 50, search: str = ""
+    ) -> Rows:
+        """Rows in order with `row_id`, `row_index` and the columns by name; nested values as
+        lists and dicts. `search` takes words, all of which have to be somewhere in the row."""
+        version = self.version(actor, version_id)
+        path, columns = _file(version)
+        return rows_of.page(self._store, path, columns, offset=offset, limit=limit, search=search)
+
+    @action
+    def count(self, actor: Actor, version_id: str, *, search: str = "") -> int:
+        """How many rows `page` has for this search."""
+        version = self.version(actor, version_id)
+        if not search.split():
+            return int(version["row_count"])
+        path, columns = _file(version)
+        return rows_of.count(self._store, path, columns, search=search)
+
+    @action
+    def examples(self, actor: Actor, version_id: str, *, limit: int | None = None) -> Examples:
+        """The first `limit` rows, or all of them, sorted into inputs, expected and metadata."""
+        path, columns = _file(self.version(actor, version_id))
+        return rows_of.examples(self._store, path, columns, limit=limit)
+
+    def _commit(self, version: Row, header: Row | None, written: Written) -> int:
+        """Give the file its name and the database its rows; neither stays without the other."""
+        dataset_id = version["dataset_id"]
+        parent = self._newest(dataset_id)
+        version["number"] = parent["number"] + 1 if parent else 1
+        version["parent_id"] = parent["id"] if parent else None
+        try:
+            path = written.keep()
+            write_json(path.with_suffix(".json"), _manifest(version, written))
+            with self._store.transaction() as connection:
+                if header is not None:
+                    self._refuse_taken(header["name"])
+                    made = {key: version[key] for key in ("created_by", "created_at")}
+                    insert_row(connection, "datasets", {"id": dataset_id, **header, **made})
+                insert_row(connection, "dataset_versions", version)
+        except BaseException as error:
+            written.drop()
+            if is_disk_full(error):
+                raise disk_full() from error
+            raise
+        return int(version["number"])
+
+    def _newest(self, dataset_id: str) -> Row | None:
+        return self._store.row(
+            "SELECT id, number FROM dataset_versions WHERE dataset_id = $id"
+            " ORDER BY number DESC LIMIT 1",
+            {"id": dataset_id},
+        )
+
+    def _version(self, row: Row) -> Row:
+        columns = json.loads(row["columns"])
+        path = inside(self._folder(row["dataset_id"]), f"{row['content_hash']}.parquet")
+        return {
+            **row,
+            "label": f"{row['dataset_name']} v{row['number']}",
+            "columns": columns,
+            "inputs": [c["name"] for c in columns if c["role"] == "input"],
+            "expected": next((c["name"] for c in columns if c["role"] == "expected"), None),
+            "path": str(path),
+        }
+
+    def _folder(self, dataset_id: str) -> Path:
+        return self._store.home / "datasets" / dataset_id
+
+    def _set_archived(self, dataset_id: str, *, archived: bool) -> None:
+        name = self._store.get("datasets", dataset_id, noun="dataset")["name"]
+        with self._importing, self._store.transaction() as connection:
+            if not archived:
+                self._refuse_taken(name, but=dataset_id)
+            connection.execute(
+                "UPDATE datasets SET archived_at = $at WHERE id = $id",
+                {"at": utc_now() if archived else None, "id": dataset_id},
+            )
+
+    def _refuse_taken(self, name: str, but: str = "") -> None:
+        taken = self._store.row(
+            "SELECT 1 FROM datasets WHERE lower(name) = lower($name) AND id <> $but"
+            " AND archived_at IS NULL",
+            {"name": name, "but": but},
+        )
+        if taken:
+            raise Conflict(f"There is a dataset named {name!r} already.", hint="Choose another.")
+
+
+def _checked_name(name: str) -> str:
+    name = " ".join(name.split())
+    if not 1 <= len(name) <= 120 or "@" in name:
+        raise Invalid(
+            "A dataset needs a name of 1 to 120 characters without @.",
+            field="name",
+            hint="The @ is kept for versions, as in 'tickets@2'.",
+        )
+    return name
+
+
+def _file(version: Row) -> tuple[Path, Columns]:
+    """The Parquet file of a version and its columns; NotFound when the file is gone."""
+    path = Path(version["path"])
+    if not path.exists():
+        raise NotFound(
+            f"The file of {version['label']} is missing: {path.name}.",
+            hint="Import the same file again: the same content brings the version back.",
+        )
+    return path, [Column(**column) for column in version["columns"]]
+
+
+def _manifest(version: Row, written: Written) -> dict[str, Any]:
+    """What stands beside the Parquet file, so that the folder can be understood on its own."""
+    return {
+        **version,
+        "columns": json.loads(version["columns"]),
+        "created_at": iso(version["created_at"]),
+        "sha256": written.sha256,
+    }
