@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from core.datasets.service import Datasets
+from core.evals.service import Runs
 from core.governance.audit import Audit
 from core.governance.drafts import Drafts
 from core.governance.permissions import OWNER
@@ -53,6 +54,7 @@ class Workbench:
     prompts: Prompts
     datasets: Datasets
     models: Models
+    runs: Runs
 
     @classmethod
     def open(cls, settings: Settings | None = None, *, background: bool = True) -> Self:
@@ -66,6 +68,8 @@ class Workbench:
         users = Users(store)
         jobs = Jobs(store)
         spool = SpoolWriter(settings.home / "spool")
+        prompts, datasets, traces = Prompts(store), Datasets(store), Traces(store, spool)
+        models = Models(store, settings, jobs, WorkerPool(settings.home))
         workbench = cls(
             settings=settings,
             store=store,
@@ -77,11 +81,12 @@ class Workbench:
             drafts=Drafts(store),
             audit=Audit(store),
             jobs=jobs,
-            traces=Traces(store, spool),
+            traces=traces,
             metrics=Metrics(store),
-            prompts=Prompts(store),
-            datasets=Datasets(store),
-            models=Models(store, settings, jobs, WorkerPool(settings.home)),
+            prompts=prompts,
+            datasets=datasets,
+            models=models,
+            runs=Runs(store, jobs, prompts, datasets, models, traces),
         )
         if background:
             workbench.ingest.start()

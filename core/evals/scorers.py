@@ -257,7 +257,7 @@ class EmbeddingSimilarity:
 
     def score(self, answer: Answer) -> Verdict:
         """What can be said without a model: nothing to compare, or an empty answer."""
-        if answer.expected is None:
+        if not answer.expected:
             return NOTHING_EXPECTED
         if not answer.output.strip():
             return self.judge(0.0)

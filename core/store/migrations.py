@@ -176,6 +176,7 @@ CREATE TABLE runs (
     dataset_label VARCHAR NOT NULL,   -- name and number, such as 'support-tickets v1'
     row_count BIGINT NOT NULL,        -- rows asked for: all, or the first n
     scorers JSON NOT NULL,
+    plan JSON NOT NULL,               -- everything as it was asked of the job; no secrets
     job_id VARCHAR,
     baseline_variant_id VARCHAR,
     created_by VARCHAR NOT NULL,

@@ -1,0 +1,134 @@
+"""A run's results as a file: CSV, JSON lines or Parquet, one line for a result.
+
+Knows: formats, and that a spreadsheet runs what looks like a formula. Does not know: HTTP.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from core.clock import iso
+from core.errors import Invalid
+from core.store.database import Row
+
+FORMATS = ("csv", "jsonl", "parquet")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
+
+COLUMNS: dict[str, str] = {
+    "run_id": "string",
+    "row_index": "int64",
+    "row_id": "string",
+    "variant": "string",
+    "prompt": "string",
+    "model": "string",
+    "engine": "string",
+    "quantization": "string",
+    "device": "string",
+    "input": "string",
+    "expected": "string",
+    "output": "string",
+    "state": "string",
+    "error": "string",
+    "passed": "bool",
+    "attempt": "int64",
+    "finish_reason": "string",
+    "prompt_token_count": "int64",
+    "completion_token_count": "int64",
+    "ttft_ms": "float64",
+    "tpot_ms": "float64",
+    "e2e_ms": "float64",
+    "compute_ms": "float64",
+    "trace_id": "string",
+    "created_at": "string",
+}
+
+
+def write(rows: Iterator[Row], scorers: Sequence[str], kind: str) -> bytes:
+    """The file's bytes. Each row has the names of COLUMNS and `scores`: name -> value, passed."""
+    columns = {**COLUMNS}
+    for name in scorers:
+        columns[f"score:{name}"] = "float64"
+        columns[f"passed:{name}"] = "bool"
+    flat = (_flat(row, scorers) for row in rows)
+    if kind == "csv":
+        return _csv(flat, list(columns))
+    if kind == "jsonl":
+        return _jsonl(flat)
+    if kind == "parquet":
+        return _parquet(flat, columns)
+    raise Invalid(f"There is no export as {kind!r}.", hint=f"There are {', '.join(FORMATS)}.")
+
+
+def safe_cell(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula, with an apostrophe before it.
+
+    https://owasp.org/www-community/attacks/CSV_Injection; numbers stay numbers.
+    """
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return "'" + value
+    return value
+
+
+def _flat(row: Row, scorers: Sequence[str]) -> Row:
+    flat = {name: _plain(row.get(name)) for name in COLUMNS}
+    for name in scorers:
+        score = row["scores"].get(name) or {}
+        flat[f"score:{name}"] = score.get("value")
+        flat[f"passed:{name}"] = score.get("passed")
+    return flat
+
+
+def _plain(value: Any) -> Any:
+    return iso(value) if isinstance(value, datetime) else value
+
+
+def _csv(rows: Iterator[Row], columns: list[str]) -> bytes:
+    buffer = io.BytesIO()
+    # The mark tells spreadsheets that it is UTF-8.
+    text = io.TextIOWrapper(buffer, encoding="utf-8-sig", newline="")
+    writer = csv.writer(text)
+    writer.writerow([safe_cell(name) for name in columns])
+    for row in rows:
+        writer.writerow([safe_cell(_csv_cell(row[name])) for name in columns])
+    text.flush()
+    return buffer.getvalue()
+
+
+def _csv_cell(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _jsonl(rows: Iterator[Row]) -> bytes:
+    buffer = io.BytesIO()
+    for row in rows:
+        buffer.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return buffer.getvalue()
+
+
+def _parquet(rows: Iterator[Row], columns: dict[str, str]) -> bytes:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    types = {
+        "string": pa.string(),
+        "int64": pa.int64(),
+        "float64": pa.float64(),
+        "bool": pa.bool_(),
+    }
+    schema = pa.schema([(name, types[kind]) for name, kind in columns.items()])
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, schema) as writer:
+        batch: list[Row] = []
+        for row in rows:
+            batch.append(row)
+            if len(batch) == 1000:
+                writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+                batch = []
+        if batch:
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+    return buffer.getvalue()

@@ -1,0 +1,458 @@
+"""Runs: variants over a dataset version, started as jobs and read back as comparisons.
+
+Knows: the tables runs and run_variants, and how a run hangs together with its job.
+Does not know: how rows are asked (runner), what figures mean (results), Streamlit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.clock import utc_now
+from core.datasets.examples import Example
+from core.errors import Conflict, Invalid, NotFound
+from core.evals import export
+from core.evals.estimate import estimate
+from core.evals.plan import Plan, Retry
+from core.evals.planning import Planner, run_rows
+from core.evals.results import FILTERS, Results, paired_dict
+from core.evals.rows import find_example, inputs_text, stream_examples
+from core.evals.scorers import parse_all
+from core.evals.statistics import hint
+from core.evals.variants import Variant
+from core.governance.audit import record
+from core.governance.permissions import Actor, action
+from core.jobs.folder import ENDED
+from core.jobs.service import Jobs
+from core.models.spec import WorkerSpec
+from core.monitoring.traces import Traces
+from core.store.database import Row, Store, insert_row
+
+if TYPE_CHECKING:
+    from core.datasets.service import Datasets
+    from core.models.service import Models
+    from core.prompts.service import Prompts
+
+Rows = list[Row]  # inside the class `list` is the method
+EXPORT_PAGE = 500
+
+
+class Runs:
+    """The runs of a workspace."""
+
+    noun = "runs"
+
+    def __init__(
+        self,
+        store: Store,
+        jobs: Jobs,
+        prompts: Prompts,
+        datasets: Datasets,
+        models: Models,
+        traces: Traces,
+    ) -> None:
+        self._store = store
+        self._jobs = jobs
+        self._models = models
+        self._traces = traces
+        self._planner = Planner(store.home, prompts, datasets, models)
+
+    @action
+    def create(
+        self,
+        actor: Actor,
+        name: str,
+        dataset_version_id: str,
+        variants: Sequence[Variant | dict[str, Any]],
+        scorers: Sequence[dict[str, Any]] = (),
+        row_limit: int | None = None,
+        *,
+        embedding: WorkerSpec | None = None,
+    ) -> str:
+        """Start a run and return its id; the first variant is the baseline until told otherwise.
+
+        `auto` is resolved here, and the outcome recorded: the run never changes it. Raises
+        Invalid for anything that can be known to be wrong before the first row.
+        """
+        plan, version = self._planner.plan(
+            actor, dataset_version_id, variants, scorers, row_limit, embedding
+        )
+        self._planner.check_memory(actor, plan)
+        made = {"created_by": actor.id, "created_at": utc_now()}
+        run, columns = run_rows(plan, version, name, made)
+        with self._store.transaction() as connection:
+            insert_row(connection, "runs", run)
+            for column in columns:
+                insert_row(connection, "run_variants", column)
+        self._start_job(actor, plan, str(run["name"]))
+        record(
+            self._store,
+            actor,
+            "runs.create",
+            plan.run_id,
+            name=run["name"],
+            dataset_version_id=version["id"],
+            variants=[column["name"] for column in columns],
+        )
+        return plan.run_id
+
+    @action
+    def estimate(
+        self,
+        actor: Actor,
+        dataset_version_id: str,
+        variants: Sequence[Variant | dict[str, Any]],
+        scorers: Sequence[dict[str, Any]] = (),
+        row_limit: int | None = None,
+        *,
+        embedding: WorkerSpec | None = None,
+    ) -> Row:
+        """What a run would take: `rows`, `result_count`, `prompt_tokens`, `new_tokens`, `minutes`
+        (None when not measured), `basis` ('measured' or 'not calibrated yet'), `hint` on what so
+        many rows can show, and `variants` with the same and the resolved engine. Starts nothing.
+        """
+        plan, _ = self._planner.plan(
+            actor, dataset_version_id, variants, scorers, row_limit, embedding
+        )
+        found = estimate(self._store.home, self._store, self._models, actor, plan)
+        return {**found, "hint": hint(plan.row_count)}
+
+    @action
+    def list(
+        self,
+        actor: Actor,
+        *,
+        search: str = "",
+        dataset_version_id: str | None = None,
+        archived: bool = False,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> Rows:
+        """Newest first, with `variant_names`, `result_count`, `failed_count` and the job's `state`,
+        `progress_done`, `progress_total`, `eta_s`; `before` is the last id of the page before."""
+        found = self._store.rows(
+            """
+            WITH counted AS (
+                SELECT run_id, count(*) AS result_count,
+                    count(*) FILTER (state = 'failed') AS failed_count
+                FROM run_results GROUP BY run_id
+            ), named AS (
+                SELECT run_id, list(name ORDER BY position) AS variant_names
+                FROM run_variants GROUP BY run_id
+            )
+            SELECT r.* EXCLUDE (plan), n.variant_names, coalesce(c.result_count, 0) AS result_count,
+                coalesce(c.failed_count, 0) AS failed_count
+            FROM runs r LEFT JOIN counted c ON c.run_id = r.id LEFT JOIN named n ON n.run_id = r.id
+            WHERE (r.archived_at IS NOT NULL) = $archived
+              AND ($dataset IS NULL OR r.dataset_version_id = $dataset)
+              AND ($before IS NULL OR r.id < $before)
+              AND contains(lower(concat_ws(' ', r.name, r.dataset_label)), $search)
+            ORDER BY r.id DESC LIMIT $limit
+            """,
+            {
+                "archived": archived,
+                "dataset": dataset_version_id,
+                "before": before,
+                "search": search.strip().lower(),
+                "limit": limit,
+            },
+        )
+        return [{**self._parsed(row), **self._job_state(actor, row["job_id"])} for row in found]
+
+    @action
+    def get(self, actor: Actor, run_id: str) -> Row:
+        """One run with its `variants` as asked and resolved, and its job's state and progress."""
+        run = self._run(run_id)
+        return {**run, **self._job_state(actor, run["job_id"]), "variants": self._variants(run_id)}
+
+    @action
+    def summary(self, actor: Actor, run_id: str) -> Row:
+        """The run with figures per variant, as the header of Compare shows them.
+
+        Each of `variants` has `result_count`, `ok_count`, `failed_count`, `judged_count`,
+        `passed_count`, `pass_rate` with `pass_interval` (95%), `scores` per scorer,
+        `e2e_p50_ms`/`e2e_p95_ms` and `ttft_*` (None: not enough data), `tokens_per_s` (new tokens
+        in a second of compute), `compute_s`, token counts, and `versus`: fixed, broke, same,
+        difference, interval, p_value against the baseline (None for the baseline itself).
+        """
+        run = self._run(run_id)
+        results = self._results(run)
+        figures = results.by_variant()
+        versus = results.versus(run["baseline_variant_id"])
+        variants = self._variants(run_id)
+        for variant in variants:
+            variant.update(figures.get(variant["id"], _NO_FIGURES))
+            variant.pop("variant_id", None)
+            paired = versus.get(variant["id"])
+            variant["versus"] = paired_dict(paired) if paired else None
+        return {
+            **run,
+            **self._job_state(actor, run["job_id"]),
+            "hint": hint(run["row_count"]),
+            "variants": variants,
+        }
+
+    @action
+    def grid(
+        self,
+        actor: Actor,
+        run_id: str,
+        *,
+        show: str = "all",
+        search: str = "",
+        limit: int = 50,
+        after: int | None = None,
+    ) -> Row:
+        """Rows x variants: `rows`, `total_count` that match, and `after`, the next page's key.
+
+        `show` is all, failures (some variant failed or did not pass) or different (the variants'
+        verdicts differ; their outputs, where nothing is judged). A row has row_id, row_index,
+        input_preview, expected and `cells` by variant id: state, output (cut), passed, change
+        (fixed, broke or same), scores by name, e2e_ms, error.
+        """
+        if show not in FILTERS:
+            raise Invalid(f"show is one of {', '.join(FILTERS)}, not {show!r}.", field="show")
+        run = self._run(run_id)
+        return self._results(run).grid(
+            show=show,
+            search=search,
+            after=after,
+            limit=max(1, min(limit, 1000)),
+            baseline_id=run["baseline_variant_id"],
+        )
+
+    @action
+    def cell(self, actor: Actor, run_id: str, variant_id: str, row_id: str) -> Row:
+        """One result whole: `result`, `scores`, `inputs`, earlier `attempts`, and `trace` with the
+        rendered prompt and spans (None when no request was made)."""
+        self._run(run_id)
+        key = {"run": run_id, "variant": variant_id, "row": row_id}
+        attempts = self._store.rows(
+            "SELECT * FROM results WHERE run_id = $run AND variant_id = $variant AND row_id = $row"
+            " ORDER BY attempt DESC",
+            key,
+        )
+        if not attempts:
+            raise NotFound("There is no result for that row and variant (yet).")
+        result = attempts[0]
+        scores = self._store.rows(
+            "SELECT * FROM scores WHERE run_id = $run AND variant_id = $variant AND row_id = $row"
+            " AND attempt = $attempt ORDER BY name",
+            {**key, "attempt": result["attempt"]},
+        )
+        example = find_example(self._store.home, self._plan(run_id).rows, row_id)
+        return {
+            "result": result,
+            "scores": scores,
+            "inputs": None if example is None else example.inputs,
+            "attempts": attempts[1:],
+            "trace": self._trace(actor, result["trace_id"]),
+        }
+
+    @action
+    def set_baseline(self, actor: Actor, run_id: str, variant_id: str) -> None:
+        """Compare with another variant from now on."""
+        self._run(run_id)
+        if variant_id not in {variant["id"] for variant in self._variants(run_id)}:
+            raise NotFound(f"The run has no variant {variant_id!r}.")
+        self._store.execute(
+            "UPDATE runs SET baseline_variant_id = $variant WHERE id = $id",
+            {"variant": variant_id, "id": run_id},
+        )
+        record(self._store, actor, "runs.set_baseline", run_id, variant_id=variant_id)
+
+    @action
+    def versus_baseline(
+        self,
+        actor: Actor,
+        run_id: str,
+        variant_id: str,
+        *,
+        change: str | None = None,
+        after: int | None = None,
+        limit: int = 200,
+    ) -> Row:
+        """One variant against the baseline: the paired counts with test and interval,
+        `differences` of what is measured (bootstrap intervals), and `rows` by `change`."""
+        run = self._run(run_id)
+        if change not in (None, "fixed", "broke", "same"):
+            raise Invalid(f"change is fixed, broke or same, not {change!r}.", field="change")
+        results = self._results(run)
+        baseline_id = run["baseline_variant_id"]
+        paired = results.versus(baseline_id).get(variant_id)
+        return {
+            "baseline_variant_id": baseline_id,
+            "variant_id": variant_id,
+            **(paired_dict(paired) if paired else _NOT_COMPARED),
+            "differences": results.differences(baseline_id, variant_id),
+            "rows": results.changes(
+                baseline_id, variant_id, change=change, after=after, limit=limit
+            ),
+        }
+
+    @action
+    def export(self, actor: Actor, run_id: str, kind: str = "csv") -> bytes:
+        """Every result as csv, jsonl or parquet, in the dataset's order, last attempts only.
+
+        In CSV, text that a spreadsheet would take for a formula gets an apostrophe before it.
+        """
+        run = self._run(run_id)
+        names = [scorer["name"] for scorer in run["scorers"]]
+        content = export.write(self._export_rows(run), names, kind)
+        record(self._store, actor, "runs.export", run_id, kind=kind)
+        return content
+
+    @action
+    def retry_failed(self, actor: Actor, run_id: str) -> int:
+        """Ask the failed rows again, and only them, in a job of their own; how many they are.
+
+        The failed attempts are kept. Conflict while the run goes on or has rows not asked yet.
+        """
+        run = self._run(run_id)
+        state = self._job_state(actor, run["job_id"])["state"]
+        if state not in ENDED:
+            raise Conflict("The run is still going on.", hint="Wait for its end, or cancel it.")
+        if state != "succeeded":
+            raise Conflict(
+                f"The run is {state}: rows are missing.", hint="Resume it first, then retry."
+            )
+        failed = self._store.rows(
+            "SELECT variant_id, row_id, attempt FROM run_results"
+            " WHERE run_id = $run AND state = 'failed' ORDER BY row_index",
+            {"run": run_id},
+        )
+        if not failed:
+            raise Conflict("No row has failed.")
+        retry = tuple(Retry(r["variant_id"], r["row_id"], r["attempt"] + 1) for r in failed)
+        plan = replace(self._plan(run_id), retry=retry)
+        self._start_job(actor, plan, f"{run['name']}: {len(retry)} failed rows again")
+        record(self._store, actor, "runs.retry_failed", run_id, row_count=len(retry))
+        return len(retry)
+
+    @action
+    def archive(self, actor: Actor, run_id: str) -> None:
+        """Take a run off the list; its results stay readable."""
+        run = self._run(run_id)
+        if self._job_state(actor, run["job_id"])["state"] in ("queued", "running"):
+            raise Conflict("The run is still going on.", hint="Cancel it first.")
+        self._store.execute(
+            "UPDATE runs SET archived_at = $now WHERE id = $id", {"now": utc_now(), "id": run_id}
+        )
+        record(self._store, actor, "runs.archive", run_id)
+
+    def _start_job(self, actor: Actor, plan: Plan, title: str) -> None:
+        job_id = self._jobs.start(actor, "run", title, plan.to_dict(), subject_id=plan.run_id)
+        self._store.execute(
+            "UPDATE runs SET job_id = $job WHERE id = $id", {"job": job_id, "id": plan.run_id}
+        )
+
+    def _run(self, run_id: str) -> Row:
+        run = self._parsed(self._store.get("runs", run_id, noun="run"))
+        del run["plan"]
+        return run
+
+    def _plan(self, run_id: str) -> Plan:
+        """The plan as it was: exactly the same templates and specs."""
+        return Plan.from_dict(json.loads(self._store.get("runs", run_id, noun="run")["plan"]))
+
+    def _parsed(self, row: Row) -> Row:
+        return {**row, "scorers": json.loads(row["scorers"])}
+
+    def _variants(self, run_id: str) -> Rows:
+        rows = self._store.rows(
+            "SELECT * FROM run_variants WHERE run_id = $id ORDER BY position", {"id": run_id}
+        )
+        for row in rows:
+            row["generation"] = json.loads(row["generation"])
+            row["spec"] = json.loads(row["spec"])
+        return rows
+
+    def _results(self, run: Row) -> Results:
+        return Results(self._store, run["id"], parse_all(run["scorers"]))
+
+    def _job_state(self, actor: Actor, job_id: str | None) -> Row:
+        if job_id is None:
+            return dict.fromkeys(_JOB_COLUMNS)
+        job = self._jobs.get(actor, job_id)
+        return {ours: job[theirs] for ours, theirs in _JOB_COLUMNS.items()}
+
+    def _trace(self, actor: Actor, trace_id: str | None) -> Row | None:
+        if trace_id is None:
+            return None
+        try:
+            return self._traces.get(actor, trace_id)
+        except NotFound:
+            return None  # retention may have taken it
+
+    def _export_rows(self, run: Row) -> Iterator[Row]:
+        """Results with scores and whole inputs, a page at a time."""
+        variants = {variant["id"]: variant for variant in self._variants(run["id"])}
+        results, after = self._results(run), -1
+        inputs = _Inputs(self._store.home, self._plan(run["id"]))
+        while page := results.full_page(after, EXPORT_PAGE):
+            for row in page:
+                variant = variants[row["variant_id"]]
+                yield {
+                    **row,
+                    "input": inputs.at(row["row_index"]),
+                    "variant": variant["name"],
+                    "prompt": variant["prompt_label"],
+                    "model": variant["model_name"],
+                    **{name: variant[name] for name in ("engine", "quantization", "device")},
+                }
+            after = page[-1]["row_index"]
+
+
+class _Inputs:
+    """Input texts by row index, asked for in rising order; read once, one at a time."""
+
+    def __init__(self, home: Path, plan: Plan) -> None:
+        self._examples = stream_examples(home, plan.rows, plan.row_count)
+        self._current: Example | None = None
+
+    def at(self, row_index: int) -> str | None:
+        while self._current is None or self._current.row_index < row_index:
+            self._current = next(self._examples, None)
+            if self._current is None:
+                return None
+        return inputs_text(self._current) if self._current.row_index == row_index else None
+
+
+_JOB_COLUMNS = {
+    "state": "state",
+    "progress_done": "progress_done",
+    "progress_total": "progress_total",
+    "progress_message": "message",
+    "eta_s": "eta_s",
+    "error": "error",
+    "started_at": "started_at",
+    "ended_at": "ended_at",
+}
+_NOT_COMPARED: Row = {
+    "fixed": 0,
+    "broke": 0,
+    "same": 0,
+    "difference": None,
+    "interval": None,
+    "p_value": None,
+}
+_NO_FIGURES: Row = {
+    **dict.fromkeys(
+        (
+            "result_count", "ok_count", "failed_count", "judged_count", "passed_count",
+            "prompt_token_count", "completion_token_count", "cut_count",
+        ),
+        0,
+    ),
+    **dict.fromkeys(
+        (
+            "pass_rate", "pass_interval", "e2e_p50_ms", "e2e_p95_ms", "ttft_p50_ms", "ttft_p95_ms",
+            "compute_s", "tokens_per_s",
+        )
+    ),
+    "scores": [],
+}  # fmt: skip
