@@ -11,9 +11,14 @@ Knows: hosts, origins, cookies, response headers. Does not know: what is behind.
 
 from __future__ import annotations
 
+import base64
+import functools
+import hashlib
 import http
 import ipaddress
+import re
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -22,11 +27,12 @@ from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from core.governance.permissions import PUBLIC, ROUTES, Actor
+from core.governance.permissions import NEWCOMER, PUBLIC, ROUTES, Actor
 
 COOKIE = "lathe_session"
 ASSETS = ("/static/", "/app/static/", "/favicon.png")  # fonts, scripts and styles: nothing of ours
 OWN_CHECK = ("/api/actions/",)  # these routes look at Bearer tokens too, and refuse by themselves
+ACCOUNT = "/account"  # where a newcomer sets a password; nothing else is open before
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 READING = ("GET", "HEAD", "OPTIONS")
 
@@ -39,7 +45,8 @@ HEADERS = {
 }
 # 'self' everywhere: even a script that got in could send nothing anywhere.
 CONTENT_POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval' blob:; worker-src 'self' blob:; "
+    "default-src 'self'; script-src 'self' {scripts} 'wasm-unsafe-eval' blob:; "
+    "worker-src 'self' blob:; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; media-src 'self' data: blob:; "
     "font-src 'self' data:; connect-src 'self'; object-src 'none'; base-uri 'self'; "
     "form-action 'self'; frame-src 'self' blob: data:; frame-ancestors 'none'"
@@ -101,9 +108,13 @@ class Guard:
         if ROUTES.get(f"{method} {path}") == PUBLIC or path.startswith((*ASSETS, *OWN_CHECK)):
             return None
         token = connection.cookies.get(COOKIE)
-        if token and await run_in_threadpool(self._find_actor, token) is not None:
+        actor = await run_in_threadpool(self._find_actor, token) if token else None
+        for_eyes = method == "GET" and "text/html" in connection.headers.get("accept", "")
+        if actor is not None:
+            if for_eyes and actor.role == NEWCOMER and path != ACCOUNT:
+                return RedirectResponse(ACCOUNT, http.HTTPStatus.SEE_OTHER)
             return None
-        if method == "GET" and "text/html" in connection.headers.get("accept", ""):
+        if for_eyes:
             query = connection.url.query
             there = quote(path + (f"?{query}" if query else ""))
             return RedirectResponse(
@@ -134,13 +145,24 @@ def _plain(status: int, text: str) -> Response:
     return PlainTextResponse(text + "\n", status)
 
 
+@functools.cache
+def content_policy() -> str:
+    """The policy, with the hashes of the scripts that stand inside of Streamlit's own page."""
+    import streamlit
+
+    index = Path(streamlit.__file__).parent / "static" / "index.html"
+    inline = re.findall(r"<script>(.*?)</script>", index.read_text(encoding="utf-8"), re.S)
+    digests = (base64.b64encode(hashlib.sha256(code.encode()).digest()) for code in inline)
+    return CONTENT_POLICY.format(scripts=" ".join(f"'sha256-{d.decode()}'" for d in digests))
+
+
 def _with_headers(send: Send) -> Send:
     async def call(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
-            headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
+            headers.setdefault("Content-Security-Policy", content_policy())
         await send(message)
 
     return call

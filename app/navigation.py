@@ -5,10 +5,12 @@ Knows: sections, titles, icons, order. Does not know: what is on a page.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from core.governance.permissions import PAGES, Actor, permits
+from core.errors import NotFound
+from core.governance.permissions import PAGES, Actor, permits, require
 from core.settings import PROJECT_ROOT
 
 if TYPE_CHECKING:
@@ -55,20 +57,40 @@ def names_for(actor: Actor) -> list[str]:
 
 
 def pages_for(actor: Actor) -> dict[str, list[StreamlitPage]]:
-    """What st.navigation takes. Every page has a path of its own; `/` leads to the first."""
+    """What st.navigation takes. Every page has a path of its own; `/` leads to the first.
+
+    A page that the role may not open is there too, unseen, and says just that.
+    """
     import streamlit as st
 
-    sections: dict[str, list[StreamlitPage]] = {}
-    for name in names_for(actor):
-        entry = ENTRIES[name]
-        page = st.Page(
-            FOLDER / f"{name}.py", title=entry.title, icon=f":material/{entry.icon}:", url_path=name
-        )
-        sections.setdefault(entry.section, []).append(page)
-    first = next(iter(sections.values()))[0]
+    permitted = names_for(actor)
+    sections: dict[str, list[StreamlitPage]] = {"": []}
+    for name, entry in ENTRIES.items():
+        if name in permitted:
+            script = FOLDER / f"{name}.py"
+            page = st.Page(
+                script, title=entry.title, icon=f":material/{entry.icon}:", url_path=name
+            )
+            sections.setdefault(entry.section, []).append(page)
+        else:
+            refusal = functools.partial(_refuse, actor, name)
+            sections[""].append(
+                st.Page(refusal, title=entry.title, url_path=name, visibility="hidden")
+            )
+    first = next(pages[0] for section, pages in sections.items() if section)
 
     def start() -> None:
         st.switch_page(first)
 
     home = st.Page(start, title="Lathe", url_path="start", default=True, visibility="hidden")
-    return {"": [home], **sections}
+    sections[""].insert(0, home)
+    return sections
+
+
+def _refuse(actor: Actor, name: str) -> None:
+    from app import ui
+
+    title = ENTRIES[name].title
+    with ui.errors():
+        require(actor, PAGES.get(name), f"opening the page {title}")
+        raise NotFound(f"This Lathe has no page {title}.")

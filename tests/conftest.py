@@ -15,6 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 from core.settings import Settings
 from core.store.database import Store
 from core.workbench import Workbench
+from tests.pages_runner import Pages
 
 
 @pytest.fixture
@@ -39,3 +40,11 @@ def workbench(settings: Settings) -> Iterator[Workbench]:
     """A whole workbench with its threads running."""
     with Workbench.open(settings) as opened:
         yield opened
+
+
+@pytest.fixture
+def pages(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pages]:
+    """Opens single pages over `workbench` without a server: `pages.open("jobs", role="lead")`."""
+    opener = Pages(workbench, monkeypatch)
+    yield opener
+    opener.close()
