@@ -63,27 +63,39 @@ def enter(arguments: Sequence[str]) -> None:
 
 
 def setup(words: Sequence[str]) -> int:
-    """Make the virtual environment true to the locks; `--dev` adds what tests and checks need."""
-    dev = "--dev" in words
+    """Packages and starter models; `--dev` has what tests and checks need, and no models."""
+    _install_locks(dev="--dev" in words)
+    return 0 if "--dev" in words else _fetch_models()
+
+
+def _install_locks(*, dev: bool) -> None:
+    """Make the virtual environment true to the locks; costs one comparison when it is."""
     wanted = _wanted(dev)
     done = _stamp()
     if all(done.get(name) == value for name, value in wanted.items()) and _venv_works():
-        return 0
+        return
     _check_python()
     _check_disk()
     started = time.monotonic()
     if not _venv_works():
+        done = {}  # whatever was installed goes with the old one
         _make_venv()
     locks = [RUNTIME_LOCK, DEV_LOCK] if dev else [RUNTIME_LOCK]
     _install(locks)
     STAMP.write_text(json.dumps({**done, **wanted}, indent=1))
-    print(f"The environment is ready ({time.monotonic() - started:.0f} s).")
-    return 0
+    print(f"The environment is ready ({time.monotonic() - started:.0f} s).", flush=True)
+
+
+def _fetch_models() -> int:
+    """Fetch and convert the models that every workspace begins with, where they are not there."""
+    command = [str(venv_python()), "-m", "app.cli", "models", "fetch"]
+    return subprocess.run(command, cwd=ROOT).returncode
 
 
 def run(words: Sequence[str]) -> int:
     """Set up, then start the app in the environment; this process becomes the app."""
-    setup([])
+    if setup([]) != 0:
+        print("Starting without the starter models; `lathe models fetch` tries again.", flush=True)
     os.chdir(ROOT)
     python = str(venv_python())
     os.execv(python, [python, "-m", "app", *words])  # noqa: S606

@@ -44,7 +44,7 @@ def _list_command(
 ) -> Callable[..., None]:
     """Add `lathe NOUN list [--json]`."""
 
-    @group.command("list", help=f"Every one of the {noun} there is.")
+    @group.command("list", help=f"All the {noun} there are.")
     @as_json_option
     def listed(as_json: bool) -> None:
         with opened() as workbench:
@@ -169,28 +169,6 @@ def prompt_show(prompt: str, number: int | None, as_json: bool) -> None:
         return
     click.echo(f"{row['name']} v{version['number']}  {version['message']}".rstrip())
     click.echo(f"\nsystem:\n{version['system_template']}\n\nuser:\n{version['user_template']}")
-
-
-@models.command("serve")
-@click.argument("model")
-@click.option("--quantization", default="auto", show_default=True, help="auto, nf4, int8, fp32 …")
-@click.option("--engine", default="auto", show_default=True, help="auto, transformers, llama.cpp.")
-@click.option("--port", type=int, default=8000, show_default=True)
-@click.option("--key", "api_key", help="API key to ask for; a random one is printed otherwise.")
-@click.option("--no-key", is_flag=True, help="Ask for no key: all on this machine may use it.")
-def serve_model(
-    model: str, quantization: str, engine: str, port: int, api_key: str | None, no_key: bool
-) -> None:
-    """Serve MODEL, a name or an id, as an OpenAI-compatible endpoint until Ctrl+C."""
-    from app.serve import serve
-
-    serve(
-        model,
-        quantization=quantization,
-        engine=engine,
-        port=port,
-        api_key="" if no_key else api_key,
-    )
 
 
 @datasets.command("import")

@@ -23,6 +23,9 @@ RECORDS: dict[str, str] = {
     "Generation": "core.generation",
     "WorkerSpec": "core.models.spec",
     "Endpoint": "core.models.spec",
+    "Example": "core.datasets.examples",
+    "Fault": "core.datasets.faults",
+    "Variant": "core.evals.variants",
 }
 
 

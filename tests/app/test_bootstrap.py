@@ -51,6 +51,7 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("__init__.py", "bootstrap.py"):
         shutil.copy(PROJECT_ROOT / "app" / name, tmp_path / "app")
     (tmp_path / "app" / "__main__.py").write_text("import sys; print('started', sys.argv[1:])")
+    (tmp_path / "app" / "cli.py").write_text("import os, sys; sys.exit(int(os.environ['FETCH']))")
     (tmp_path / "pyproject.toml").write_text(PYPROJECT)
     (tmp_path / "backend.py").write_text(BACKEND)
     (tmp_path / "requirements.lock").write_text("# nothing\n")
@@ -62,7 +63,7 @@ def call(checkout: Path, *words: str, **env: str) -> subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, "-m", "app.bootstrap", *words],
         cwd=checkout,
-        env={**os.environ, "PIP_NO_INDEX": "1", **env},
+        env={**os.environ, "PIP_NO_INDEX": "1", "FETCH": "0", **env},
         capture_output=True,
         text=True,
         timeout=120,
@@ -76,6 +77,10 @@ def test_a_bare_checkout_is_set_up_once_and_then_starts(checkout: Path) -> None:
     assert first.stdout.endswith("started ['--port', '1']\n")
     second = call(checkout, "run")
     assert second.stdout == "started []\n"
+    without = call(checkout, "run", FETCH="1")
+    assert "without the starter models" in without.stdout
+    assert without.stdout.endswith("started []\n")
+    assert call(checkout, "setup", FETCH="1").returncode == 1
     # The locks say something new: only then is the installer asked again.
     (checkout / "requirements-dev.lock").write_text("# other\n")
     assert call(checkout, "setup").stdout == ""
@@ -83,6 +88,7 @@ def test_a_bare_checkout_is_set_up_once_and_then_starts(checkout: Path) -> None:
     # An environment whose interpreter has gone is made anew.
     (checkout / ".venv/bin/python").unlink()
     assert "Making the virtual environment" in call(checkout, "setup").stdout
+    assert "Installing" in call(checkout, "setup", "--dev").stdout
     assert call(checkout, "clean").returncode == 0
     assert not (checkout / ".venv").exists()
 
