@@ -43,6 +43,15 @@ def workbench(settings: Settings) -> Iterator[Workbench]:
 
 
 @pytest.fixture
+def starter_home(home: Path) -> Path:
+    """A home with the starter models in it: linked from the cache, fetched the first time."""
+    from core.models.starter import ensure_starter
+
+    ensure_starter(home, cache=Settings.from_env().cache)
+    return home
+
+
+@pytest.fixture
 def pages(workbench: Workbench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pages]:
     """Opens single pages over `workbench` without a server: `pages.open("jobs", role="lead")`."""
     opener = Pages(workbench, monkeypatch)

@@ -76,6 +76,7 @@ def serve(
         lifespan="off",
     )
     listener = config.bind_socket()
+    listener.listen(1024)  # before it says ready: uvicorn itself begins to listen a moment later
 
     async def run() -> None:
         web = uvicorn.Server(config)
