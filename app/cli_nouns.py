@@ -171,6 +171,28 @@ def prompt_show(prompt: str, number: int | None, as_json: bool) -> None:
     click.echo(f"\nsystem:\n{version['system_template']}\n\nuser:\n{version['user_template']}")
 
 
+@runs.command("show")
+@click.argument("run_id")
+@as_json_option
+def run_show(run_id: str, as_json: bool) -> None:
+    """The comparison of a run, as far as it has come."""
+    from app.evaluate import report
+
+    with opened() as workbench:
+        summary = workbench.runs.summary(OWNER, run_id)
+    click.echo(to_json(summary) if as_json else report(summary))
+
+
+@runs.command("export")
+@click.argument("run_id")
+@click.option("--format", "kind", type=click.Choice(("csv", "jsonl", "parquet")), default="csv")
+@click.option("--output", "-o", type=click.File("wb"), default="-", help="A file; stdout if none.")
+def run_export(run_id: str, kind: str, output: Any) -> None:
+    """Every result of a run with its scores."""
+    with opened() as workbench:
+        output.write(workbench.runs.export(OWNER, run_id, kind))
+
+
 @datasets.command("import")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--name", help="The dataset's name; the file's by default. A known one: new version.")

@@ -6,10 +6,13 @@ python -m tests.test_readme     writes the generated tables into it
 from __future__ import annotations
 
 import re
+import textwrap
+from pathlib import Path
 
 import click
 import pytest
 
+from app import evaluate
 from app.cli import main
 from app.navigation import ENTRIES
 from core.governance.permissions import JOB_KINDS, PAGES
@@ -48,7 +51,18 @@ def commands_table() -> str:
     return "\n".join(lines)
 
 
-GENERATED = {"settings": settings_table, "commands": commands_table}
+def evaluation_example() -> str:
+    """The example in the module's own docstring, so that there is one of it."""
+    lines = (evaluate.__doc__ or "").splitlines()
+    example = textwrap.dedent("\n".join(line for line in lines if line.startswith("    ")))
+    return f"```yaml\n{example}\n```"
+
+
+GENERATED = {
+    "settings": settings_table,
+    "commands": commands_table,
+    "evaluation": evaluation_example,
+}
 
 
 def block(name: str) -> str:
@@ -80,6 +94,15 @@ def test_every_make_target_is_in_the_table() -> None:
     for target in targets:
         if target != "help":
             assert f"| `make {target}` | " in TEXT
+
+
+def test_the_example_of_an_evaluation_can_be_read(tmp_path: Path) -> None:
+    file = tmp_path / "example.yaml"
+    file.write_text(evaluation_example().removeprefix("```yaml").removesuffix("```"))
+    config = evaluate.read_config(file)
+    assert config["baseline"] == config["variants"][0]["name"]
+    assert set(config) == evaluate.KEYS
+    assert set(config["variants"][0]) == evaluate.VARIANT_KEYS
 
 
 def test_every_link_and_picture_leads_somewhere() -> None:

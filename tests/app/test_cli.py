@@ -42,7 +42,7 @@ def commands(group: click.Group, path: str = "") -> dict[str, click.Command]:
     return found
 
 
-@pytest.mark.parametrize("name", ["prompts", "jobs"])
+@pytest.mark.parametrize("name", ["prompts", "datasets", "models", "runs", "jobs"])
 def test_an_empty_home_lists_as_nothing_yet(name: str) -> None:
     plain = lathe(name, "list")
     assert "ID" in plain.output or "No " in plain.output
