@@ -75,8 +75,9 @@ class ActionsRoute:
 
     def _method(self, name: str, actor: Actor | None) -> Callable[..., Any]:
         noun, verb = name.split(".", 1)
-        service = getattr(self._workbench, noun, None) if name in ALLOWED else None
-        method = getattr(service, verb, None)
+        method = None
+        if name in ALLOWED:
+            method = getattr(getattr(self._workbench, noun, None), verb, None)
         if method is None:
             raise NotFound(f"There is no action {name!r} to call from outside.")
         if name in OWNER_ONLY and actor != OWNER:

@@ -56,15 +56,19 @@ def milliseconds(value: float | None) -> str:
     """A duration given in ms: `0.45 ms`, `840 ms`, `1.84 s`, `12 min 5 s`."""
     if value is None or math.isnan(value):
         return NOTHING
-    return f"{significant(value)} ms" if abs(value) < 999.5 else seconds(value / 1000)
+    if abs(value) < 999.5:  # from there on three figures say 1,000
+        return f"{significant(value)} ms"
+    return seconds(value / 1000)
 
 
 def seconds(value: float | None) -> str:
     """A duration given in s: `1.84 s`, `12 min 5 s`, `3 h 20 min`, `2 d 4 h`."""
     if value is None or math.isnan(value):
         return NOTHING
-    if abs(value) < 1:
-        return milliseconds(value * 1000) if value else "0 s"
+    if value == 0:
+        return "0 s"
+    if abs(value) < 0.9995:
+        return milliseconds(value * 1000)
     if abs(value) < 99.95:
         return f"{significant(value)} s"
     whole = round(value)

@@ -94,7 +94,9 @@ class Workbench:
         return workbench
 
     def close(self) -> None:
-        """Stop the threads, read what is in the spool, close the database."""
+        """Stop the threads, read what is in the spool, close the database; twice is harmless."""
+        if self.store.closed:
+            return
         self.supervisor.stop()
         self.spool.close()
         self.ingest.stop()

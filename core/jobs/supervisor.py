@@ -49,6 +49,8 @@ class Supervisor:
         self._jobs._wake.set()
         if self._thread is not None:
             self._thread.join()
+        for process in self._processes.values():  # else a worker that ends later stays a zombie
+            threading.Thread(target=process.wait, name="lathe-reaper", daemon=True).start()
 
     def step(self) -> None:
         """Look at every unfinished job once, then start what fits."""

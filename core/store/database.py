@@ -34,6 +34,7 @@ class Store:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.revision = 0
+        self.closed = False
         self._write_lock = threading.RLock()
         self._lock = FileLock(home / "lathe.lock")
         home.mkdir(parents=True, exist_ok=True)
@@ -57,6 +58,7 @@ class Store:
     def close(self) -> None:
         """Close the database and give the home back."""
         with self._write_lock:
+            self.closed = True
             self._connection.close()
             self._lock.release()
 
