@@ -196,8 +196,8 @@ def empty_state(
 def metric_strip(metrics: Sequence[Metric]) -> None:
     """Three to five tiles in a row, of one height."""
     colours = {"up": "normal", "down": "inverse", "neither": "off"}
-    with st.container(horizontal=True, gap="small", vertical_alignment="distribute"):
-        for metric in metrics:
+    for column, metric in zip(st.columns(len(metrics), gap="small"), metrics, strict=True):
+        with column:
             st.metric(
                 metric.label,
                 metric.value,

@@ -21,6 +21,8 @@ from core.store.database import Row, Store
 SHARES: dict[str, float] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 ENOUGH: dict[str, int] = {"p50": 3, "p95": 20, "p99": 100}
 """Fewest requests that a percentile is told from: one of them has to lie beyond it."""
+ENOUGH_SCORES = 10
+"""Fewest scored answers that a bucket's pass rate is told from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,16 @@ class Metrics:
         return _flat(row, LATENCIES)
 
     @action
+    def request_count(self, actor: Actor, window: Window, filters: Filters = ALL) -> int:
+        """How many there are: what stands beside a page of the list."""
+        condition, values = where(window, filters)
+        row = self._store.row(
+            f"SELECT count(*) AS n FROM traces t WHERE {condition}",  # noqa: S608
+            values,
+        )
+        return int(row["n"]) if row else 0
+
+    @action
     def requests_over_time(
         self,
         actor: Actor,
@@ -132,8 +144,9 @@ class Metrics:
     ) -> list[Row]:
         """Per bucket and series (scorer, or value of the dimension): n, passed, rate, low, high."""
         rows = self._run(pass_rate_query(window, filters, scorer, dimension))
-        empty = {"n": 0, "passed": 0, "rate": None, "low": None, "high": None}
-        return _filled(window, [_rated(row) for row in rows], empty)
+        unknown = dict.fromkeys(("rate", "low", "high"))
+        rated = [_rated(row) if row["n"] >= ENOUGH_SCORES else {**row, **unknown} for row in rows]
+        return _filled(window, rated, {"n": 0, "passed": 0, **unknown})
 
     @action
     def pass_rate_by(

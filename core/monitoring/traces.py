@@ -6,6 +6,7 @@ Does not know: models, prompts, how figures over many traces are made (metrics).
 
 from __future__ import annotations
 
+import builtins
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from core.clock import iso
+from core.errors import Invalid
 from core.governance.permissions import Actor, action
 from core.ids import new_id
 from core.monitoring.window import Filters, Query, Window, where
@@ -167,6 +169,20 @@ class Traces:
         return self._store.rows(query.sql, query.parameters)
 
     @action
+    def slowest(
+        self,
+        actor: Actor,
+        window: Window,
+        filters: Filters = ALL,
+        *,
+        column: str = "e2e_ms",
+        limit: int = 20,
+    ) -> builtins.list[Row]:
+        """The succeeded traces with the highest value in a latency column, highest first."""
+        query = slowest_query(window, filters, column, limit=limit)
+        return self._store.rows(query.sql, query.parameters)
+
+    @action
     def get(self, actor: Actor, trace_id: str) -> Row:
         """All columns, the texts, `spans` in order of start; NotFound when it is not there (yet).
 
@@ -205,6 +221,19 @@ def list_query(
     )
 
 
+def slowest_query(window: Window, filters: Filters, column: str, *, limit: int = 20) -> Query:
+    """The statement behind `Traces.slowest`."""
+    if column not in _MEASURED:
+        raise Invalid(f"Traces have no latency {column!r}.", field="column")
+    condition, values = where(window, filters)
+    return Query(
+        f"SELECT t.* FROM traces t\nWHERE {condition}\n"  # noqa: S608
+        f"  AND t.state = 'ok' AND t.{column} IS NOT NULL\n"
+        f"ORDER BY t.{column} DESC, t.id LIMIT {int(limit)}",
+        values,
+    )
+
+
 def _timing_spans(row: Row) -> list[Row]:
     """The request, its wait, its prefill and its decoding, from the timings on the row."""
     ttft_ms, e2e_ms = row["ttft_ms"], row["e2e_ms"]
@@ -232,6 +261,7 @@ def _timing_spans(row: Row) -> list[Row]:
     ]
 
 
+_MEASURED = ("queue_ms", "ttft_ms", "tpot_ms", "itl_p50_ms", "itl_max_ms", "e2e_ms")
 _TEXTS = ("messages", "rendered_prompt", "output", "generation", "itl_ms")
 _COPIED = (
     "id", "source", "state", "error", "user_id", "conversation_id", "prompt_id",

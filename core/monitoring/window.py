@@ -23,9 +23,10 @@ DIMENSIONS: dict[str, str] = {
 }
 """What one can group by, in words, and the column of `traces` it stands for."""
 
-LADDER = tuple(
-    timedelta(seconds=s)
-    for s in (60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86_400, 7 * 86_400)
+LADDER = (
+    *(timedelta(minutes=n) for n in (1, 5, 15, 30)),
+    *(timedelta(hours=n) for n in (1, 3, 6, 12)),
+    *(timedelta(days=n) for n in (1, 2, 7)),
 )
 MOST_BUCKETS = 60
 EPOCH = datetime.fromisoformat("2000-01-03T00:00:00")
@@ -53,10 +54,15 @@ class Window:
 
     @classmethod
     def last(cls, span: timedelta, now: datetime | None = None) -> Self:
-        """The window that ends with the current minute, so that a cache can keep it that long."""
+        """The window that ends with the current minute, so that a cache can keep it that long.
+
+        It begins with a whole bucket, so it may reach back a little further than asked: a first
+        bucket cut in two would look like a rise.
+        """
         now = now or utc_now()
         end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
-        return cls.between(end - span, end)
+        asked = cls.between(end - span, end)
+        return replace(asked, start=asked.buckets()[0])
 
     @property
     def previous(self) -> Self:

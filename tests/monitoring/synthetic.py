@@ -73,29 +73,34 @@ FROM timed
 """
 
 TEXTS = """
-INSERT INTO trace_texts
-SELECT id, to_json([
+INSERT INTO trace_texts BY NAME
+SELECT id AS trace_id, to_json([
         {'role': 'system', 'content': 'Classify the ticket: delivery, billing, returns or other.'},
-        {'role': 'user', 'content': input_preview}]),
+        {'role': 'user', 'content': input_preview}]) AS messages,
     '<|im_start|>system\nClassify the ticket: delivery, billing, returns or other.<|im_end|>\n'
-        || '<|im_start|>user\n' || input_preview || '<|im_end|>\n<|im_start|>assistant\n',
-    output_preview, '{"max_tokens": 128, "temperature": 0.0, "top_p": 1.0}',
+        || '<|im_start|>user\n' || input_preview || '<|im_end|>\n<|im_start|>assistant\n'
+        AS rendered_prompt,
+    output_preview AS output,
+    '{"max_tokens": 128, "temperature": 0.0, "top_p": 1.0}' AS generation,
     CASE WHEN state = 'ok' THEN list_transform(range(completion_token_count - 1),
         lambda n: itl_p50_ms * (0.9 + (n * 37 % 10) / 30)) END
+        AS itl_ms
 FROM made
 """
 
 RESULTS = """
-INSERT INTO results
-SELECT run_id, variant_id, row_id, 1, 0, 'ok', output_preview, 'delivery', NULL, 'stop',
-    prompt_token_count, completion_token_count, ttft_ms, tpot_ms, e2e_ms, e2e_ms, id, started_at
+INSERT INTO results BY NAME
+SELECT run_id, variant_id, row_id, 1 AS attempt, 0 AS row_index, 'ok' AS state,
+    output_preview AS output, 'delivery' AS expected, 'stop' AS finish_reason, prompt_token_count,
+    completion_token_count, ttft_ms, tpot_ms, e2e_ms, e2e_ms AS compute_ms, id AS trace_id,
+    started_at AS created_at
 FROM made WHERE run_id IS NOT NULL AND state = 'ok'
 """
 
 SCORES = """
-INSERT INTO scores
-SELECT run_id, variant_id, row_id, 1, name, CAST(passed AS DOUBLE), passed, NULL, NULL,
-    'CODE', name, started_at
+INSERT INTO scores BY NAME
+SELECT run_id, variant_id, row_id, 1 AS attempt, name, CAST(passed AS DOUBLE) AS value, passed,
+    'CODE' AS annotator_kind, name AS annotator, started_at AS created_at
 FROM (
     SELECT *, hash(row_id || name) % 100 < CASE model_id WHEN 'model_1' THEN 62
         WHEN 'model_2' THEN 78 ELSE 85 END AS passed

@@ -12,7 +12,14 @@ from scipy.stats import binomtest
 from core.errors import Forbidden, Invalid
 from core.governance.permissions import OWNER, Actor
 from core.monitoring import metrics as figures
-from core.monitoring.metrics import LATENCIES, Metrics, Targets, interval, unfinished
+from core.monitoring.metrics import (
+    ENOUGH_SCORES,
+    LATENCIES,
+    Metrics,
+    Targets,
+    interval,
+    unfinished,
+)
 from core.monitoring.window import DIMENSIONS, Filters, Window
 from core.store.database import Store, insert_missing
 from tests.monitoring.synthetic import fill
@@ -140,6 +147,13 @@ def test_pass_rates_over_time_add_up_to_those_of_the_window(month: Store, metric
         assert sum(part["n"] for part in parts) == row["n"]
         assert sum(part["passed"] for part in parts) == row["passed"]
         assert row["low"] < row["rate"] < row["high"]
+
+
+def test_a_bucket_with_few_scores_has_counts_but_no_rate(month: Store, metrics: Metrics) -> None:
+    rows = metrics.pass_rate_over_time(OWNER, Window.last(timedelta(hours=1), NOON))
+    some = [row for row in rows if row["n"]]
+    assert some
+    assert all((row["rate"] is None) == (row["n"] < ENOUGH_SCORES) for row in some)
 
 
 def test_pass_rates_by_model_come_from_the_variants_traces(month: Store, metrics: Metrics) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.errors import Forbidden, NotFound
+from core.errors import Forbidden, Invalid, NotFound
 from core.governance.permissions import OWNER, Actor
 from core.monitoring.traces import Span, Trace, Traces, list_query
 from core.monitoring.window import Filters, Window
@@ -120,6 +120,16 @@ def test_filters_and_search_narrow_the_list(store: Store, traces: Traces) -> Non
     assert found(search="100 %") == [refund.id]
     assert found(search="way") != []  # the output is searched as well
     assert found(quantization=("nf4",), state=("failed",)) == []
+
+
+def test_the_slowest_succeeded_requests_come_first(store: Store, traces: Traces) -> None:
+    made = [a_trace(e2e_ms=200.0 + n) for n in range(5)]
+    failed = a_trace(e2e_ms=9_000.0, state="failed")
+    keep(store, traces, *made, failed)
+    found = [row["id"] for row in traces.slowest(OWNER, DAY, limit=2)]
+    assert found == [made[4].id, made[3].id]
+    with pytest.raises(Invalid, match="no latency 'id'"):
+        traces.slowest(OWNER, DAY, column="id")
 
 
 def test_the_copied_list_statement_runs(store: Store, traces: Traces) -> None:

@@ -33,6 +33,8 @@ def test_the_last_day_ends_with_the_current_minute_and_has_half_hours() -> None:
     window = Window.last(timedelta(days=1), NOON + timedelta(seconds=31))
     assert window.end == NOON + timedelta(minutes=1)
     assert window.bucket == timedelta(minutes=30)
+    assert window.start == NOON - timedelta(days=1)
+    assert window.buckets()[0] == window.start
 
 
 def test_the_previous_window_touches_this_one() -> None:
@@ -55,9 +57,10 @@ def test_buckets_cover_the_window_and_are_those_of_duckdb(start: datetime, span:
     assert cut == (buckets[0],)
 
 
-def test_every_step_of_the_ladder_divides_the_next_day_or_week() -> None:
-    for step in LADDER:
-        assert timedelta(days=7) % step == timedelta(0)
+def test_every_step_of_the_ladder_up_to_a_day_divides_the_day() -> None:
+    steps = [step for step in LADDER if step <= timedelta(days=1)]
+    assert all(timedelta(days=1) % step == timedelta(0) for step in steps)
+    assert list(LADDER) == sorted(LADDER)
 
 
 def test_only_filters_in_use_are_in_the_condition() -> None:
