@@ -16,7 +16,7 @@ from core.errors import LatheError, ModelUnavailable, Upstream
 from core.evals.plan import Plan, VariantPlan
 from core.evals.rows import inputs_text
 from core.evals.scorers import Answer, EmbeddingSimilarity, Scorer
-from core.evals.session import GaveUp, ModelSession
+from core.evals.session import REMOTE_IN_FLIGHT, GaveUp, ModelSession
 from core.models.client import Completion, stream
 from core.monitoring.traces import Trace, preview
 from core.prompts.template import render
@@ -102,7 +102,8 @@ class Asker:
 
     def _again(self, pauses: list[float], error: Upstream, stopping: Callable[[], bool]) -> bool:
         """Wait before asking an endpoint again; False when it was asked often enough."""
-        if not pauses or stopping():
+        hopeless = self._failures >= REMOTE_IN_FLIGHT  # waiting helped none of a whole round
+        if not pauses or hopeless or stopping():
             self._failures += 1
             if self._failures >= REMOTE_FAILURES:
                 raise GaveUp(

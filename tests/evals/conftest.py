@@ -51,7 +51,7 @@ class World:
             name=name,
             filename="rows.jsonl",
             data=data,
-            mapping={"text": "input", "label": "expected"},
+            mapping={"text": {"role": "input", "optional": True}, "label": "expected"},
         )
         return str(version["id"])
 
