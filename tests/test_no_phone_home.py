@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
+import yaml
+from playwright.sync_api import sync_playwright
 
-from core.settings import PROJECT_ROOT
+from app.bootstrap import find_browser
+from app.guard import COOKIE
+from app.navigation import names_for
+from app.remote import Remote
+from core.models.starter import STARTERS, ensure_starter
+from core.settings import PROJECT_ROOT, Settings
+from core.workbench import OWNER
+from tests.browser.conftest import FLAGS
+from tests.running import RunningApp, running_app
 
 
 class Sealed:
@@ -25,6 +39,7 @@ class Sealed:
             "LATHE_TEST_SOCKET_LOG": str(self.log),
             "LATHE_HOME": str(folder / "home"),
         }
+        self.home = folder / "home"
 
     def python(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -33,7 +48,7 @@ class Sealed:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
     @property
@@ -80,3 +95,89 @@ def test_the_doctor_and_a_job_stay_on_this_machine(sealed: Sealed) -> None:
     done = sealed.python("-m", "app.cli", "doctor")
     assert done.returncode == 0, done.stdout + done.stderr
     assert sealed.attempts == ""
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_app_its_pages_and_a_run_stay_on_this_machine(sealed: Sealed, tmp_path: Path) -> None:
+    with (
+        running_app(sealed.home, sealed.env) as app,
+        Remote(app.card, Settings(home=app.home)) as remote,
+    ):
+        remote.models.add(OWNER, "echo", "scripted", "{}")
+        evaluate(sealed, tmp_path, [{"model": "echo"}])
+        asked = visit_every_page(app, session_of_admin(app))
+        unload_all(remote)
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(app.url).netloc}
+    assert sealed.attempts == ""
+
+
+@pytest.mark.starter
+@pytest.mark.slow
+def test_real_models_are_loaded_and_run_without_asking_anybody(
+    sealed: Sealed, tmp_path: Path
+) -> None:
+    ensure_starter(sealed.home, cache=Settings.from_env().cache)
+    with (
+        running_app(sealed.home, sealed.env) as app,
+        Remote(app.card, Settings(home=app.home)) as remote,
+    ):
+        remote.models.register_starter(OWNER)
+        ways = [("transformers", "nf4"), ("transformers", "fp32"), ("llama.cpp", "gguf")]
+        variants = [{"model": STARTERS[0].name, "engine": e, "quantization": q} for e, q in ways]
+        evaluate(sealed, tmp_path, variants, scorers=[{"kind": "embedding_similarity"}])
+        unload_all(remote)
+    assert sealed.attempts == ""
+
+
+def evaluate(sealed: Sealed, folder: Path, variants: list[dict[str, str]], **more: object) -> None:
+    """A run of two rows, asked for in a sealed process and done by the sealed app's workers."""
+    (folder / "rows.csv").write_text("text,label\nThe sky is,blue\nGrass is,green\n")
+    shared = {"prompt": {"user": "{{text}}"}, "generation": {"max_tokens": 4}}
+    config = {
+        "dataset": "rows.csv",
+        "variants": [{**shared, **variant} for variant in variants],
+        "scorers": [{"kind": "contains"}],
+        **more,
+    }
+    (folder / "eval.yaml").write_text(yaml.safe_dump(config))
+    done = sealed.python("-m", "app.cli", "eval", str(folder / "eval.yaml"), "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    summary = json.loads(done.stdout)
+    assert [v["ok_count"] for v in summary["variants"]] == [2] * len(variants), summary
+
+
+def unload_all(remote: Remote) -> None:
+    for state in remote.models.states(OWNER):
+        remote.models.unload(OWNER, state["key"])
+
+
+def session_of_admin(app: RunningApp) -> str:
+    """A session's token: by the printed link, with the password set that it asks for."""
+    link = re.search(r"/sign-in/link\?token=(\S+)", app.output)
+    assert link, app.output
+    headers = {"Origin": app.url}
+    with httpx.Client(base_url=app.url, headers=headers, trust_env=False) as client:
+        client.post("/sign-in/link", data={"token": link[1]})
+        token = client.cookies[COOKIE]
+        body = {"args": ["nobody has to know"], "kwargs": {"keep_session": token}}
+        client.post("/api/actions/users/set_password", json=body).raise_for_status()
+    return str(token)
+
+
+def visit_every_page(app: RunningApp, token: str) -> list[str]:
+    """Open each page there is as an admin; every address that the browser asked for."""
+    asked: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
+        context = browser.new_context()
+        context.add_cookies([{"name": COOKIE, "value": token, "url": app.url}])
+        page = context.new_page()
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("websocket", lambda socket: asked.append(socket.url))
+        for name in names_for(OWNER):
+            page.goto(f"{app.url}/{name}")
+            page.get_by_role("heading", level=1).first.wait_for()
+            page.wait_for_timeout(300)
+        browser.close()
+    return [url for url in asked if not url.startswith(("data:", "blob:"))]
