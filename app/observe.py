@@ -177,7 +177,7 @@ def nothing_yet() -> bool:
         "No requests yet",
         "Every request that the playground or a run sends becomes a trace: its texts, its timings "
         "and its place in these figures. Ask a model something and look here again.",
-        "Open the playground",
+        "Open the playground" if ui.may("models.use") else None,
         open_playground,
         icon=":material/monitoring:",
     )
