@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
 import threading
 from typing import Any
 
@@ -21,7 +18,7 @@ from core.errors import LatheError
 from core.jobs.folder import JobFolder
 from core.jobs.kinds import KINDS
 from core.jobs.service import Jobs
-from core.settings import PROJECT_ROOT
+from core.processes import Detached
 from core.store.database import Row, Store
 
 log = logging.getLogger(__name__)
@@ -34,7 +31,7 @@ class Supervisor:
         self._store = store
         self._jobs = jobs
         self._interval_s = interval_s
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Detached] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -104,7 +101,7 @@ class Supervisor:
 
     def _state(self, job_id: str, folder: JobFolder) -> str:
         process = self._processes.get(job_id)
-        running = process is not None and process.poll() is None
+        running = process is not None and process.running()
         if folder.alive() or running:
             return "running"
         self._processes.pop(job_id, None)
@@ -116,7 +113,7 @@ class Supervisor:
             return {
                 "type": "JobFailed",
                 "title": "The job was interrupted",
-                "message": "Its process ended without a result: killed, out of memory or restarted.",
+                "message": "Its process ended without a result: killed or out of memory.",
                 "hint": "Resume it: nothing that is done is computed again.",
                 "last_words": folder.last_words()[-2000:],
             }
@@ -136,16 +133,12 @@ class Supervisor:
 
     def _spawn(self, job_id: str) -> None:
         folder = self._folder(job_id)
-        with folder.log_path.open("ab") as output:
-            self._processes[job_id] = subprocess.Popen(
-                [sys.executable, "-m", "core.jobs.worker", str(folder.path)],
-                cwd=PROJECT_ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                env={**os.environ, "LATHE_HOME": str(self._store.home)},
-            )
+        self._processes[job_id] = Detached(
+            "core.jobs.worker",
+            str(folder.path),
+            log=folder.log_path,
+            env={"LATHE_HOME": str(self._store.home)},
+        )
         self._store.execute(
             "UPDATE jobs SET state = 'running', started_at = $now WHERE id = $id",
             {"now": utc_now(), "id": job_id},

@@ -19,7 +19,9 @@ MB = 1_000_000
 TYPICAL_TOKENS = 512
 """Of one request. A batch holds what its requests need, not slots times the longest possible."""
 CACHE_LIMIT_BYTES = 1536 * 1024**2
-"""The transformers engine takes no more for all requests together, or one whole context."""
+"""An engine takes no more for all requests together, or one whole context."""
+LLAMA_CPP_SLOTS = 16
+"""The most that engine makes."""
 
 BASE_BYTES = {
     ("transformers", "plain"): 450 * MB,  # Python, torch, transformers, tokenizer, buffers
@@ -125,7 +127,9 @@ def cache_bytes(details: Mapping[str, Any], spec: WorkerSpec) -> int:
     token = 2 * numbers[0] * numbers[1] * numbers[2]
     token *= compute_bytes(spec.quantization, device=spec.device)
     if spec.engine == "llama.cpp":
-        return token * spec.context_length
+        context = max(1, token * spec.context_length)
+        slots = min(spec.slots, LLAMA_CPP_SLOTS, CACHE_LIMIT_BYTES // context)
+        return context * max(1, slots)
     typical = token * min(spec.context_length, TYPICAL_TOKENS) * spec.slots
     return max(min(typical, CACHE_LIMIT_BYTES), token * spec.context_length)
 

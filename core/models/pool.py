@@ -15,8 +15,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +24,7 @@ from typing import Any
 
 from core.errors import LatheError, ModelUnavailable, from_dict
 from core.models.spec import Endpoint, WorkerSpec
-from core.settings import PROJECT_ROOT
+from core.processes import Detached
 from core.store.files import is_locked, read_json, write_json
 
 POLL_S = 0.05
@@ -66,7 +64,7 @@ class WorkerPool:
 
     def __init__(self, home: Path) -> None:
         self._root = home / "workers"
-        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, Detached] = {}
         self._guard = threading.Lock()
 
     def ensure(
@@ -164,26 +162,23 @@ class WorkerPool:
         with self._guard:
             self._reap()
             child = self._children.get(spec.key)
-            if is_locked(folder / "lock") or (child is not None and child.poll() is None):
+            if is_locked(folder / "lock") or (child is not None and child.running()):
                 return
             write_json(folder / "spec.json", spec.to_dict(), mode=0o600)
             (folder / "ready.json").unlink(missing_ok=True)
             write_json(folder / "state.json", {"state": "starting"})
-            with (folder / "output.log").open("wb") as output:
-                self._children[spec.key] = subprocess.Popen(
-                    [sys.executable, "-m", "core.models.worker", str(folder)],
-                    cwd=PROJECT_ROOT,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                    env={**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
-                )
+            (folder / "output.log").unlink(missing_ok=True)
+            self._children[spec.key] = Detached(
+                "core.models.worker",
+                str(folder),
+                log=folder / "output.log",
+                env={"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"},
+            )
 
     def _state(self, folder: Path, spec: WorkerSpec) -> WorkerState:
         told = read_json(folder / "state.json") or {"state": "unloaded"}
         child = self._children.get(spec.key)
-        alive = is_locked(folder / "lock") or (child is not None and child.poll() is None)
+        alive = is_locked(folder / "lock") or (child is not None and child.running())
         state = str(told["state"])
         if not alive and state in LIVING:
             # it may have ended well between the two looks
@@ -233,7 +228,7 @@ class WorkerPool:
 
     def _reap(self) -> None:
         for key, child in list(self._children.items()):
-            if child.poll() is not None:
+            if not child.running():
                 del self._children[key]
 
 

@@ -1,0 +1,236 @@
+"""Slots: the key/value memory of the requests in flight, and attention over it.
+
+One forward pass takes a ragged batch as one sequence of tokens: first one token for each row
+that is decoding (row i lives in slot i), then the segments of prompts that are being read. The
+linear layers see no padding; attention looks at each row's own slot.
+Knows: tensors. Does not know: requests, text, when to stop.
+The idea of token-level batches is Orca's (Yu et al., OSDI 2022); mixing prompt chunks with
+decoding is Sarathi's (Agrawal et al., 2023).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache
+from transformers.modeling_utils import AttentionInterface
+
+ATTENTION = "lathe_slots"
+GROW_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Part of a prompt: `size` tokens that follow the `past` ones already in `slot`."""
+
+    slot: int
+    past: int
+    size: int
+
+
+@dataclass(slots=True)
+class Plan:
+    """What one forward pass does."""
+
+    lengths: list[int]
+    """Tokens already in slots 0..n-1, one entry a decoding row."""
+    segments: list[Segment]
+    rows: torch.Tensor = field(init=False)
+    positions: torch.Tensor = field(init=False)
+    mask: torch.Tensor | None = field(init=False)
+    """(rows, 1, 1, longest): minus infinity past each row's end; None when all are equal."""
+
+    def __post_init__(self) -> None:
+        count = len(self.lengths)
+        self.rows = torch.arange(count)
+        self.positions = torch.tensor(self.lengths, dtype=torch.long)
+        self.mask = None
+
+    def place(self, device: torch.device, dtype: torch.dtype) -> None:
+        """Move the index tensors to the device and make the mask."""
+        self.rows, self.positions = self.rows.to(device), self.positions.to(device)
+        if self.lengths and min(self.lengths) != max(self.lengths):
+            steps = torch.arange(self.longest, device=device)
+            beyond = steps[None, :] > self.positions[:, None]
+            mask = torch.zeros(beyond.shape, dtype=dtype, device=device)
+            self.mask = mask.masked_fill_(beyond, float("-inf"))[:, None, None, :]
+
+    @property
+    def longest(self) -> int:
+        """Tokens that the longest decoding row has after this pass."""
+        return max(self.lengths, default=0) + 1
+
+
+class SlotCache(Cache):  # type: ignore[misc]
+    """Keys and values of every slot, layer by layer: (slots, heads, tokens, size)."""
+
+    def __init__(self) -> None:
+        super().__init__(layers=[])
+        self.plan = Plan([], [])
+        self._keys: list[torch.Tensor] = []
+        self._values: list[torch.Tensor] = []
+        self._slots = 0
+        self._tokens = 0
+
+    def reserve(self, slots: int, tokens: int) -> None:
+        """Make room; what is there is kept. Memory is touched only when it is written."""
+        self._slots = max(self._slots, slots)
+        self._tokens = max(self._tokens, -(-tokens // GROW_TOKENS) * GROW_TOKENS)
+        for store in (self._keys, self._values):
+            for layer, old in enumerate(store):
+                if old.shape[0] < self._slots or old.shape[2] < self._tokens:
+                    store[layer] = self._grown(old)
+
+    def clear(self) -> None:
+        """Give all memory back."""
+        self._keys, self._values = [], []
+        self._slots = self._tokens = 0
+
+    def move(self, source: int, target: int, tokens: int) -> None:
+        """Copy the first tokens of one slot over another."""
+        for store in (self._keys, self._values):
+            for layer in store:
+                layer[target, :, :tokens] = layer[source, :, :tokens]
+
+    def snapshot(self, slot: int, tokens: int) -> list[torch.Tensor]:
+        """A copy of the first tokens of a slot: for `restore`."""
+        return [
+            layer[slot, :, :tokens].clone()
+            for store in (self._keys, self._values)
+            for layer in store
+        ]
+
+    def restore(self, slot: int, saved: list[torch.Tensor], tokens: int) -> None:
+        """Write the first tokens of a snapshot into a slot."""
+        if not self._keys:  # the memory was given back since
+            half = len(saved) // 2
+            self._keys = [self._empty(tensor[None]) for tensor in saved[:half]]
+            self._values = [self._empty(tensor[None]) for tensor in saved[half:]]
+        for layer, tensor in zip([*self._keys, *self._values], saved, strict=True):
+            layer[slot, :, :tokens] = tensor[:, :tokens]
+
+    # what the model calls
+
+    def update(
+        self,
+        key_states: torch.Tensor,
+        value_states: torch.Tensor,
+        layer_idx: int,
+        *_: Any,
+        **__: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Store the pass's keys and values, (1, heads, tokens, size); attention reads the slots."""
+        if layer_idx == len(self._keys):
+            self._keys.append(self._empty(key_states))
+            self._values.append(self._empty(value_states))
+        for store, new in ((self._keys, key_states), (self._values, value_states)):
+            self._write(store[layer_idx], new[0])
+        return self._keys[layer_idx], self._values[layer_idx]
+
+    def get_seq_length(self, layer_idx: int = 0) -> int:
+        return 0
+
+    def get_mask_sizes(self, query_length: int, layer_idx: int = 0) -> tuple[int, int]:
+        return query_length, 0
+
+    def _write(self, buffer: torch.Tensor, new: torch.Tensor) -> None:
+        plan = self.plan
+        count = len(plan.lengths)
+        if count:
+            buffer[plan.rows, :, plan.positions] = new[:, :count].transpose(0, 1)
+        start = count
+        for segment in plan.segments:
+            part = new[:, start : start + segment.size]
+            buffer[segment.slot, :, segment.past : segment.past + segment.size] = part
+            start += segment.size
+
+    def _empty(self, like: torch.Tensor) -> torch.Tensor:
+        shape = (self._slots, like.shape[1], self._tokens, like.shape[3])
+        return torch.zeros(shape, dtype=like.dtype, device=like.device)
+
+    def _grown(self, old: torch.Tensor) -> torch.Tensor:
+        shape = (self._slots, old.shape[1], self._tokens, old.shape[3])
+        new = torch.zeros(shape, dtype=old.dtype, device=old.device)
+        new[: old.shape[0], :, : old.shape[2]] = old
+        return new
+
+
+_current: SlotCache | None = None
+
+
+def use(cache: SlotCache | None) -> None:
+    """Name the cache whose plan the next forward pass follows; one engine a process."""
+    global _current
+    _current = cache
+
+
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention of a ragged batch: query (1, heads, tokens, size), key and value are the slots."""
+    if _current is None:
+        raise RuntimeError("a forward pass needs a plan: see `use`")
+    plan = _current.plan
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    parts = []
+    count = len(plan.lengths)
+    if count:
+        parts.append(_decode(query[0, :, :count].transpose(0, 1), key, value, plan, scale))
+    start = count
+    for segment in plan.segments:
+        part = query[:, :, start : start + segment.size]
+        parts.append(_read(part, key, value, segment, scale))
+        start += segment.size
+    joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return joined.unsqueeze(0), None
+
+
+def _decode(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, plan: Plan, scale: float
+) -> torch.Tensor:
+    """One query token a row, (rows, heads, size) -> the same; heads that share keys go together."""
+    rows, heads, size = query.shape
+    shared = key.shape[1]
+    keys = key[:rows, :, : plan.longest]
+    values = value[:rows, :, : plan.longest]
+    grouped = query.reshape(rows, shared, heads // shared, size) * scale
+    weights = torch.matmul(grouped, keys.transpose(2, 3))
+    if plan.mask is not None:
+        weights += plan.mask
+    weights = torch.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
+    return torch.matmul(weights, values).reshape(rows, heads, -1)
+
+
+def _read(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, segment: Segment, scale: float
+) -> torch.Tensor:
+    """A segment of one prompt, (1, heads, size, dim) -> (size, heads, dim), causal."""
+    end = segment.past + segment.size
+    keys = key[segment.slot : segment.slot + 1, :, :end]
+    values = value[segment.slot : segment.slot + 1, :, :end]
+    mask = None
+    if segment.past and segment.size > 1:
+        mask = torch.ones(segment.size, end, dtype=torch.bool, device=query.device)
+        mask = mask.tril(diagonal=segment.past)
+    out = torch.nn.functional.scaled_dot_product_attention(
+        query,
+        keys,
+        values,
+        attn_mask=mask,
+        is_causal=mask is None and segment.size > 1,
+        scale=scale,
+        enable_gqa=query.shape[1] != keys.shape[1],
+    )
+    return out[0].transpose(0, 1)
+
+
+AttentionInterface.register(ATTENTION, attend)
