@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.errors import Invalid
+from core.errors import Forbidden, Invalid
 from core.evals.plan import Plan, VariantPlan
 from core.evals.rows import locate
 from core.evals.scorers import EmbeddingSimilarity, Scorer, parse_all
 from core.evals.variants import Variant, as_variants
 from core.generation import Generation
-from core.governance.permissions import Actor
+from core.governance.permissions import OWNER, Actor
 from core.ids import new_id
 from core.models.spec import WorkerSpec
 from core.store.database import Row
@@ -53,6 +53,8 @@ class Planner:
         parsed = parse_all(scorers)
         resolved, embeddings = self._embeddings(actor, parsed, embedding)
         asked = as_variants(variants)
+        if actor.id != OWNER.id and (embedding or any(variant.spec for variant in asked)):
+            raise Forbidden("A ready-made worker spec names files: only their owner may give one.")
         if not 1 <= len(asked) <= MOST_VARIANTS:
             raise Invalid(f"A run takes 1 to {MOST_VARIANTS} variants.", field="variants")
         plan = Plan(

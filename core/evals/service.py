@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from core.prompts.service import Prompts
 
 Rows = list[Row]  # inside the class `list` is the method
-EXPORT_PAGE = 500
+EXPORT_PAGE = 2_000
 
 
 class Runs:
