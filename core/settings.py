@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ SETTINGS: dict[str, Setting] = {
     "device": Setting("LATHE_DEVICE", "auto", "auto, cpu or cuda:N: where models are loaded"),
     "threads": Setting("LATHE_THREADS", "0", "CPU threads of one model; 0 means all cores"),
     "memory_limit_gb": Setting(
-        "LATHE_MEMORY_LIMIT_GB", "0", "most memory that models may take together; 0 means what is free"
+        "LATHE_MEMORY_LIMIT_GB", "0", "most memory for all models together; 0 means what is free"
     ),
     "idle_unload_minutes": Setting(
         "LATHE_IDLE_UNLOAD_MINUTES", "15", "a model nobody asks for is unloaded after this long"
@@ -54,7 +54,7 @@ class Settings:
     """What `SETTINGS` describes, parsed."""
 
     home: Path
-    cache: Path = Path("~/.cache/lathe").expanduser()
+    cache: Path = field(default_factory=lambda: Path("~/.cache/lathe").expanduser())
     host: str = "127.0.0.1"
     port: int = 8501
     allowed_hosts: tuple[str, ...] = ()

@@ -18,6 +18,7 @@ HEAVY = ("streamlit", "torch", "transformers", "sentence_transformers", "bitsand
 INSIDE_THE_WORKER = "core.models.engines."
 PACKAGES = ("app", "core", "pages")
 LONGEST_FILE = 400
+LONGEST_SERVICE = 500  # a noun's actions stay in one class: split, they would be in two places
 LONGEST_FUNCTION = 60
 
 
@@ -115,7 +116,10 @@ def test_no_file_is_too_long_to_read_at_a_sitting() -> None:
         relative(path): len(path.read_text(encoding="utf-8").splitlines())
         for path in python_files(*PACKAGES, "tests")
     }
-    assert {name: n for name, n in lengths.items() if n > LONGEST_FILE} == {}
+    limits = {
+        name: LONGEST_SERVICE if name.endswith("/service.py") else LONGEST_FILE for name in lengths
+    }
+    assert {name: n for name, n in lengths.items() if n > limits[name]} == {}
 
 
 def test_no_function_is_too_long_to_see_at_once() -> None:

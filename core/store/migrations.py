@@ -321,7 +321,7 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
     current = int(row[0]) if row else 0
     if current > len(MIGRATIONS):
         raise StoreLocked(
-            f"The workspace has schema {current}, this version of Lathe knows up to {len(MIGRATIONS)}.",
+            f"The workspace has schema {current}, this Lathe knows up to {len(MIGRATIONS)}.",
             title="This workspace was made by a newer Lathe",
             hint="Update Lathe, or point LATHE_HOME at another folder. Nothing was changed.",
         )
