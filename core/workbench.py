@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from core.datasets.service import Datasets
+from core.evals.playground import Playground
 from core.evals.service import Runs
 from core.governance.audit import Audit
 from core.governance.drafts import Drafts
@@ -55,6 +56,7 @@ class Workbench:
     datasets: Datasets
     models: Models
     runs: Runs
+    playground: Playground
 
     @classmethod
     def open(cls, settings: Settings | None = None, *, background: bool = True) -> Self:
@@ -65,7 +67,7 @@ class Workbench:
         """
         settings = settings or Settings.from_env()
         store = Store(settings.home)
-        users = Users(store)
+        users, drafts = Users(store), Drafts(store)
         jobs = Jobs(store)
         spool = SpoolWriter(settings.home / "spool")
         prompts, datasets, traces = Prompts(store), Datasets(store), Traces(store, spool)
@@ -78,7 +80,7 @@ class Workbench:
             supervisor=Supervisor(store, jobs),
             users=users,
             sessions=Sessions(store, users),
-            drafts=Drafts(store),
+            drafts=drafts,
             audit=Audit(store),
             jobs=jobs,
             traces=traces,
@@ -87,6 +89,7 @@ class Workbench:
             datasets=datasets,
             models=models,
             runs=Runs(store, jobs, prompts, datasets, models, traces),
+            playground=Playground(models, traces, drafts),
         )
         if background:
             workbench.ingest.start()
@@ -97,6 +100,7 @@ class Workbench:
         """Stop the threads, read what is in the spool, close the database; twice is harmless."""
         if self.store.closed:
             return
+        self.playground._close()
         self.supervisor.stop()
         self.spool.close()
         self.ingest.stop()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import builtins
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
 from core.clock import utc_now
@@ -27,6 +27,7 @@ from core.store.database import Row
 
 MOST_COLUMNS = 6
 RESULTS = "playground.results"
+CLOSE_S = 5.0
 ENDED = ("done", "failed", "cancelled")
 
 
@@ -40,7 +41,7 @@ class Column:
     model_id: str
     engine: str = "auto"
     quantization: str = "auto"
-    generation: Generation = Generation()
+    generation: Generation = field(default_factory=Generation)
     prompt_id: str | None = None
     prompt_version_id: str | None = None
     """None for a draft."""
@@ -49,7 +50,7 @@ class Column:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
         """Parse a plain dict; raises Invalid naming what is missing or unknown."""
-        known = {field.name for field in fields(cls)}
+        known = {one.name for one in fields(cls)}
         unknown = set(data) - known
         if unknown:
             raise Invalid(f"A column has no {', '.join(sorted(unknown))}.", field=min(unknown))
@@ -103,7 +104,7 @@ class Playground:
                 old.stop.set()
             self._live[actor.id] = live
         for one in live:
-            threading.Thread(target=one.work, name="lathe-column", daemon=True).start()
+            one.thread.start()
 
     @action
     def stop(self, actor: Actor, column_id: str | None = None) -> None:
@@ -132,6 +133,14 @@ class Playground:
         self._live.pop(actor.id, None)
         self._drafts.put(actor, RESULTS, None)
 
+    def _close(self) -> None:
+        """Stop every column and wait for its record to be written: the home closes."""
+        everybody = [one for live in self._live.values() for one in live]
+        for one in everybody:
+            one.stop.set()
+        for one in everybody:
+            one.thread.join(timeout=CLOSE_S)
+
     def _ended(self, actor: Actor) -> None:
         """Keep the results once the last column has ended: the app may restart."""
         live = self._live.get(actor.id, [])
@@ -152,6 +161,7 @@ class _Live:
         self.column = column
         self.state = "waiting"
         self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._work, name="lathe-column", daemon=True)
         self._owner = owner
         self._actor = actor
         self._messages = list(messages)
@@ -164,7 +174,7 @@ class _Live:
         self._error: LatheError | None = None
         self._trace_id: str | None = None
 
-    def work(self) -> None:
+    def _work(self) -> None:
         """The thread: resolve, load, answer, record."""
         try:
             endpoint = self._load()
@@ -307,4 +317,3 @@ def _tokens_per_s(done: client.Completion | None) -> float | None:
         return None
     decoding_ms = done.e2e_ms - done.ttft_ms
     return (done.completion_token_count - 1) / decoding_ms * 1000 if decoding_ms > 0 else None
-

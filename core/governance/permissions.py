@@ -151,6 +151,10 @@ ACTIONS: dict[str, str] = {
     "models.calibration": "workspace.read",
     "models.record_calibration": "models.use",
     # runs
+    "playground.start": "models.use",
+    "playground.stop": "models.use",
+    "playground.columns": "models.use",
+    "playground.clear": "models.use",
     "runs.list": "workspace.read",
     "runs.get": "workspace.read",
     "runs.estimate": "workspace.read",

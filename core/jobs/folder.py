@@ -105,7 +105,8 @@ class JobFolder:
         """The newest progress event, or nothing yet."""
         for event in reversed(self.events(tail_bytes=16 * 1024)):
             if event["kind"] == "progress":
-                return event
+                found: dict[str, Any] = event
+                return found
         return {}
 
     def last_words(self, *, tail_bytes: int = 8 * 1024) -> str:

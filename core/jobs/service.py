@@ -5,6 +5,7 @@ Knows: the jobs table and the folders. Does not know: what the work is.
 
 from __future__ import annotations
 
+import builtins
 import json
 import shutil
 import threading
@@ -91,7 +92,7 @@ class Jobs:
         return row
 
     @action
-    def events(self, actor: Actor, job_id: str) -> list[dict[str, Any]]:
+    def events(self, actor: Actor, job_id: str) -> builtins.list[dict[str, Any]]:
         """The newest events of a job, oldest first."""
         self._store.get("jobs", job_id, noun="job")
         return self._folder(job_id).events()

@@ -6,6 +6,7 @@ Does not know: what is behind the endpoint, nor what the answer is for.
 
 from __future__ import annotations
 
+import atexit
 import itertools
 import json
 import threading
@@ -228,6 +229,7 @@ def _http(endpoint: Endpoint) -> httpx.Client:
                 trust_env=remote,
                 follow_redirects=False,  # a redirect would carry the key elsewhere
             )
+            atexit.register(_clients[remote].close)
         return _clients[remote]
 
 

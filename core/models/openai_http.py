@@ -29,6 +29,10 @@ from core.models.engines import Delta, Engine, Event, Finished, Request
 from core.models.meter import Meter
 from core.models.openai_body import ChatBody, parse_chat, parse_completion, parse_embeddings
 
+PING_S = 0.25
+PING = ": still here\n\n"
+"""A comment in the stream while nothing is ready: lets both ends notice that the other left."""
+
 
 class ModelServer:
     """The routes over one engine. `last_used_at` is monotonic, for whoever unloads idle models."""
@@ -112,7 +116,7 @@ class ModelServer:
         details = http.headers.get(DETAILS_HEADER) == "1"
         events = self._events(asked.request)
         if asked.stream:
-            # the first event decides: an error before it is a status, not a broken stream
+            # an error that comes at once is a status, not a broken stream
             first = await anext(events)
             if isinstance(first, LatheError):
                 raise first
@@ -120,8 +124,11 @@ class ModelServer:
             return StreamingResponse(body, media_type="text/event-stream")
         return await self._whole(http, events, asked, wire, details)
 
-    async def _events(self, request: Request) -> AsyncIterator[Event]:
-        """What the engine tells, in this event loop; leaving early stops the engine's work."""
+    async def _events(self, request: Request) -> AsyncIterator[Event | None]:
+        """What the engine tells, in this event loop; None when it is silent for a while.
+
+        Leaving early stops the engine's work.
+        """
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[Event] = asyncio.Queue()
 
@@ -133,7 +140,11 @@ class ModelServer:
             try:
                 self.engine.submit(request, sink)
                 while True:
-                    event = await queue.get()
+                    try:
+                        event = await asyncio.wait_for(queue.get(), PING_S)
+                    except TimeoutError:
+                        yield None
+                        continue
                     yield event
                     if not isinstance(event, Delta):
                         return
@@ -151,8 +162,8 @@ class ModelServer:
 
     async def _sse(
         self,
-        first: Event,
-        events: AsyncIterator[Event],
+        first: Event | None,
+        events: AsyncIterator[Event | None],
         asked: ChatBody,
         wire: _Shape,
         details: bool,
@@ -160,9 +171,9 @@ class ModelServer:
         with self._meter.measure() as share:
             try:
                 yield _data(wire.opening())
-                event: Event = first
-                while isinstance(event, Delta):
-                    yield _data(wire.chunk(event))
+                event = first
+                while event is None or isinstance(event, Delta):
+                    yield PING if event is None else _data(wire.chunk(event))
                     event = await anext(events)
                 if isinstance(event, LatheError):
                     yield _data(_error_body(event))
@@ -178,7 +189,7 @@ class ModelServer:
     async def _whole(
         self,
         http: HttpRequest,
-        events: AsyncIterator[Event],
+        events: AsyncIterator[Event | None],
         asked: ChatBody,
         wire: _Shape,
         details: bool,
@@ -188,6 +199,8 @@ class ModelServer:
         with self._meter.measure() as share:
             try:
                 async for event in events:
+                    if event is None:
+                        continue
                     if isinstance(event, Delta):
                         deltas.append(event)
                     elif isinstance(event, LatheError):

@@ -19,6 +19,7 @@ def save_tiny_model(folder: Path, *, seed: int = 0, **changes: Any) -> Path:
 
     torch.manual_seed(seed)
     tokenizer = _tokenizer()
+    sizes = {"max_position_embeddings": 512, **changes}
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=128,
@@ -26,12 +27,11 @@ def save_tiny_model(folder: Path, *, seed: int = 0, **changes: Any) -> Path:
         num_hidden_layers=2,
         num_attention_heads=8,
         num_key_value_heads=2,
-        max_position_embeddings=512,
         initializer_range=0.4,  # wide, so that greedy answers differ from prompt to prompt
         eos_token_id=1,
         pad_token_id=0,
         bos_token_id=None,
-        **changes,
+        **sizes,
     )
     model = LlamaForCausalLM(config)
     model.generation_config.eos_token_id = 1
