@@ -65,11 +65,12 @@ def test_the_cache_holds_at_least_one_whole_context_and_no_more_than_the_engine_
     assert cache_bytes(details, spec("fp32", slots=64, context_length=32768)) == token * 32768
 
 
-def test_the_cache_limit_is_the_engine_s_own() -> None:
+def test_the_cache_limits_are_the_engines_own() -> None:
     from core.models import forecast as module
-    from core.models.engines import transformers
+    from core.models.engines import llamacpp, transformers
 
-    assert module.CACHE_LIMIT_BYTES == transformers.KV_BYTES
+    assert module.CACHE_LIMIT_BYTES == transformers.KV_BYTES == llamacpp.KV_BYTES
+    assert module.LLAMA_CPP_SLOTS == llamacpp.MOST_SLOTS
 
 
 def test_what_does_not_fit_is_refused_with_the_biggest_lever() -> None:
