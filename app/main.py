@@ -11,11 +11,11 @@ from app import auth, navigation, shell
 
 st.set_page_config(
     page_title="Lathe",
-    page_icon=shell.LOGO,
+    page_icon=shell.MARK,
     layout="wide",
     menu_items={"About": "**Lathe**: the workbench for language models on your own machines."},
 )
-st.logo(shell.LOGO, size="medium")
+st.logo(shell.wordmark(), icon_image=shell.MARK)
 
 actor = auth.find_actor()
 if actor is None:

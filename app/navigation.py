@@ -29,16 +29,16 @@ class Entry:
 
 
 ENTRIES: dict[str, Entry] = {
-    "overview": Entry("Observe", "Overview", "monitoring"),
-    "latency": Entry("Observe", "Latency", "speed"),
-    "quality": Entry("Observe", "Quality", "verified"),
-    "traces": Entry("Observe", "Traces", "timeline"),
     "datasets": Entry("Data", "Datasets", "dataset"),
     "prompts": Entry("Prompts", "Prompts", "edit_note"),
     "playground": Entry("Prompts", "Playground", "science"),
     "runs": Entry("Prompts", "Runs", "play_circle"),
     "compare": Entry("Prompts", "Compare", "compare"),
     "models": Entry("Models", "Models", "deployed_code"),
+    "overview": Entry("Observe", "Overview", "monitoring"),
+    "latency": Entry("Observe", "Latency", "speed"),
+    "quality": Entry("Observe", "Quality", "verified"),
+    "traces": Entry("Observe", "Traces", "timeline"),
     "jobs": Entry("Admin", "Jobs", "checklist"),
     "users": Entry("Admin", "Users", "group"),
     "audit": Entry("Admin", "Audit log", "history"),
@@ -57,7 +57,7 @@ def names_for(actor: Actor) -> list[str]:
 
 
 def pages_for(actor: Actor) -> dict[str, list[StreamlitPage]]:
-    """What st.navigation takes. Every page has a path of its own; `/` leads to the first.
+    """What st.navigation takes. Every page has a path of its own; `/` leads to the overview.
 
     A page that the role may not open is there too, unseen, and says just that.
     """
@@ -77,7 +77,8 @@ def pages_for(actor: Actor) -> dict[str, list[StreamlitPage]]:
             sections[""].append(
                 st.Page(refusal, title=entry.title, url_path=name, visibility="hidden")
             )
-    first = next(pages[0] for section, pages in sections.items() if section)
+    shown = {page.url_path: page for key, pages in sections.items() if key for page in pages}
+    first = shown.get("overview") or next(iter(shown.values()))
 
     def start() -> None:
         st.switch_page(first)

@@ -17,7 +17,14 @@ from core.settings import PROJECT_ROOT
 
 log = logging.getLogger(__name__)
 
-LOGO = str(PROJECT_ROOT / "app" / "static" / "lathe.svg")
+STATIC = PROJECT_ROOT / "app" / "static"
+MARK = str(STATIC / "lathe.svg")
+
+
+def wordmark() -> str:
+    """The name as an image, dark on light or light on dark; light until the browser has told."""
+    appearance = "dark" if st.context.theme.type == "dark" else "light"
+    return str(STATIC / f"wordmark-{appearance}.svg")
 
 
 def account_menu(actor: Actor) -> None:
@@ -26,7 +33,7 @@ def account_menu(actor: Actor) -> None:
     with st.sidebar.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     ):
-        st.caption(f"**{text.escape(actor.name)}** · {role}", width="content")
+        st.markdown(f":small[**{text.escape(actor.name)}** · {role}]", width="content")
         st.button("Sign out", type="tertiary", key="sign-out", on_click=_sign_out, args=(actor,))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from app.text import NOTHING
 from core.store.database import Row
 
 Columns = Mapping[str, Any]
@@ -71,14 +72,22 @@ def frame(rows: Sequence[Row], columns: Columns) -> pd.DataFrame:
 def show(rows: Sequence[Row], columns: Columns, *, alt: str, height: Any = "auto") -> None:
     """A table to read. `alt` says in a sentence what it holds, for screen readers."""
     st.dataframe(
-        frame(rows, columns), column_config=dict(columns), hide_index=True, alt=alt, height=height
+        frame(rows, columns),
+        column_config=dict(columns),
+        hide_index=True,
+        placeholder=NOTHING,
+        alt=alt,
+        height=height,
     )
 
 
 def pick(
     rows: Sequence[Row], columns: Columns, *, key: str, alt: str, height: Any = "auto"
 ) -> Row | None:
-    """A table of which one row can be selected; the selected row, or None."""
+    """A table of which one row can be selected; the selected row, or None.
+
+    The selection stays: a drawer that shows it clears it when it is closed, `ui.drawer(clears=)`.
+    """
     event = st.dataframe(
         frame(rows, columns),
         column_config=dict(columns),
@@ -86,8 +95,14 @@ def pick(
         key=key,
         on_select="rerun",
         selection_mode="single-row",
+        placeholder=NOTHING,
         alt=alt,
         height=height,
     )
     selected = event["selection"]["rows"]
     return rows[selected[0]] if selected and selected[0] < len(rows) else None
+
+
+def unpick(key: str) -> None:
+    """Clear the selection of `pick`; in a callback, before the table is drawn again."""
+    st.session_state[key] = {"selection": {"rows": [], "columns": [], "cells": []}}

@@ -15,7 +15,7 @@
     ui.metric_strip([ui.Metric("Requests", text.count(n), delta=0.12, series=[1, 3, 2])])
     row = tables.pick(rows, COLUMNS, key="picked", alt="Prompts by name")
     if row:
-        show_detail(row)                     # a function under @ui.drawer("Prompt")
+        show_detail(row)                     # under @ui.drawer("Prompt", clears="picked")
 
     with ui.errors():                        # LatheError becomes title, message, hint
         ui.workbench().prompts.create(ui.actor(), name)
@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
-from app import auth, resources, text
+from app import auth, resources, tables, text
 from core.errors import Invalid, LatheError
 from core.governance.permissions import PAGES, Actor, permits, require
 from core.workbench import Workbench
@@ -158,9 +158,17 @@ def drawer(
     title: str,
     *,
     width: Literal["small", "medium", "large"] | int = "medium",
-    on_dismiss: Any = "ignore",
+    clears: str | None = None,
+    on_dismiss: Any = None,
 ) -> Any:
-    """Decorator: the function draws a detail drawer from the right when it is called."""
+    """Decorator: the function draws a detail drawer from the right when it is called.
+
+    `clears` is the key of the table it was opened from: closing it clears the selection, else it
+    would open again at the next rerun. The title may be made at the call:
+    `ui.drawer(text.escape(row["name"]), clears="picked")(show_detail)(row)`.
+    """
+    if on_dismiss is None:
+        on_dismiss = functools.partial(tables.unpick, clears) if clears else "ignore"
     return st.dialog(title, width=width, position="right", on_dismiss=on_dismiss)
 
 

@@ -7,16 +7,24 @@ import json
 import streamlit as st
 
 from app import queries, tables, text, ui
-from core.governance.permissions import ACTIONS
+from core.governance.permissions import ACTIONS, OWNER
+from core.store.database import Row
 
 PAGE_SIZE = 100
 COLUMNS = {
-    "recorded_at": tables.time("When", width="small"),
-    "who": tables.text("Who", width="small"),
-    "action": tables.text("Action", width="medium"),
-    "object_id": tables.text("Object", width="medium"),
+    "recorded_at": tables.time("When", width=120),
+    "who": tables.text("Who", width=120),
+    "action": tables.text("Action", width=160),
+    "object_id": tables.text("Object", width=210),
     "detail": tables.text("Detail", width="large"),
 }
+
+
+def who(row: Row) -> str:
+    if row["user_id"] == OWNER.id:
+        return OWNER.name
+    return row["user_name"] or "the system"
+
 
 page = ui.page("Audit log", "Who changed what, and when. Nothing is ever removed.", key="audit")
 
@@ -44,12 +52,14 @@ if not rows:
 shown = [
     {
         **row,
-        "who": row["user_name"] or "the system",
+        "who": who(row),
         "detail": "  ".join(f"{k}: {v}" for k, v in json.loads(row["detail"] or "{}").items()),
     }
     for row in rows
 ]
-tables.show(shown, COLUMNS, alt="Audit log, newest first", height=560)
+tables.show(
+    shown, COLUMNS, alt="Audit log, newest first", height="content" if len(rows) < 16 else 560
+)
 
 with st.container(horizontal=True, vertical_alignment="center"):
     newer = st.button("Newer", icon=":material/chevron_left:", disabled=len(pages) == 1)

@@ -11,16 +11,16 @@ from core.jobs.kinds import KINDS
 from core.store.database import Row
 
 LIMIT = 200
+TABLE, OPEN = "job", "job-open"  # the table's key, and which job the drawer shows
 COLOURS = {name: text.STATES[name][1] for name in STATES}
 COLUMNS = {
-    "title": tables.text("Job", width="medium", pinned=True),
-    "kind": tables.text("Kind", width="small"),
-    "state": tables.badges("State", COLOURS, width="small"),
-    "share": tables.progress("Progress", width="small"),
-    "left": tables.text("Left", width="small", help="Time that is left, where the job can tell"),
-    "message": tables.text("Now", width="medium"),
-    "took": tables.text("Took", width="small"),
-    "created_at": tables.time("Created", width="small"),
+    "title": tables.text("Job", width=210),
+    "state": tables.badges("State", COLOURS, width=106),
+    "share": tables.progress("Progress", width=100),
+    "left": tables.text("Left", width=80, help="Time that is left, where the job can tell"),
+    "message": tables.text("Now", width=160),
+    "took": tables.text("Took", width=90),
+    "created_at": tables.time("Created", width=112),
 }
 
 
@@ -31,27 +31,48 @@ def took(job: Row) -> str:
     return text.seconds(max(0.0, round((end - job["started_at"]).total_seconds(), 1)))
 
 
+def remaining_s(job: Row) -> float | None:
+    """What the job says itself, else the pace so far; a resumed job's pace would mislead."""
+    done, total, started = job["progress_done"], job["progress_total"], job["started_at"]
+    if job["eta_s"] is not None or job["state"] != "running":
+        return job["eta_s"] if job["state"] == "running" else None
+    if not done or not total or started is None or job["attempt"] > 1:
+        return None
+    return (utc_now() - started).total_seconds() / done * (total - done)
+
+
 def as_shown(job: Row) -> Row:
     total = job["progress_total"]
     running = job["state"] == "running"
-    eta_s = ui.workbench().jobs.get(ui.actor(), job["id"])["eta_s"] if running else None
+    eta_s = remaining_s(ui.workbench().jobs.get(ui.actor(), job["id"])) if running else None
     return {
         **job,
         "state": [job["state"]],
-        "share": job["progress_done"] / total if total else None,
+        "share": round(job["progress_done"] / total, 2) if total else None,
         "left": text.seconds(eta_s),
         "took": took(job),
     }
 
 
-def cancel(job_id: str) -> None:
-    ui.workbench().jobs.cancel(ui.actor(), job_id)
-    ui.done("Asked to stop: it ends after the row it is at")
+def close() -> None:
+    st.session_state[OPEN] = None
+    tables.unpick(TABLE)
 
 
-def resume(job_id: str) -> None:
-    ui.workbench().jobs.resume(ui.actor(), job_id)
-    ui.done("Queued again: what is done is not computed again")
+def act(job: Row) -> None:
+    jobs, actor = ui.workbench().jobs, ui.actor()
+    if job["state"] not in ENDED:
+        st.caption("Cancelling keeps what is done; resume goes on from there.")
+        if st.button("Cancel job", icon=":material/stop:", key="cancel"):
+            with ui.errors():
+                jobs.cancel(actor, job["id"])
+                st.toast("Asked to stop: it ends after what it is at", icon=":material/stop:")
+    elif job["state"] != "succeeded":
+        st.caption("Resuming does what has no result yet; nothing is computed twice.")
+        if st.button("Resume job", icon=":material/play_arrow:", key="resume", type="primary"):
+            with ui.errors():
+                jobs.resume(actor, job["id"])
+                st.rerun(scope="fragment")
 
 
 @st.fragment(run_every=1.5)
@@ -59,10 +80,10 @@ def live_detail(job_id: str) -> None:
     jobs, actor = ui.workbench().jobs, ui.actor()
     job = jobs.get(actor, job_id)
     total, done = job["progress_total"], job["progress_done"]
-    st.subheader(text.escape(job["title"]), anchor=False)
     st.markdown(f"{text.state_badge(job['state'])} {text.escape(job['message'] or '')}")
     if total:
-        left = f", {text.seconds(job['eta_s'])} left" if job["eta_s"] else ""
+        eta_s = remaining_s(job)
+        left = f", about {text.seconds(eta_s)} left" if eta_s else ""
         st.progress(min(1.0, done / total), f"{text.count(done)} of {text.count(total)}{left}")
     if job["error"]:
         error = job["error"]
@@ -70,25 +91,7 @@ def live_detail(job_id: str) -> None:
         parts += [text.escape(error["hint"])] if error.get("hint") else []
         st.error("  \n".join(parts), icon=":material/error:")
     if ui.may("jobs.write"):
-        if job["state"] not in ENDED:
-            st.button(
-                "Cancel job",
-                icon=":material/stop:",
-                key="cancel",
-                on_click=ui.guarded(cancel),
-                args=(job_id,),
-                help="What is done is kept; resume goes on from there.",
-            )
-        elif job["state"] != "succeeded":
-            st.button(
-                "Resume job",
-                icon=":material/play_arrow:",
-                key="resume",
-                type="primary",
-                on_click=ui.guarded(resume),
-                args=(job_id,),
-                help="Does what has no result yet; nothing is computed twice.",
-            )
+        act(job)
     ui.facts(
         {
             "Kind": job["kind"],
@@ -106,12 +109,10 @@ def live_detail(job_id: str) -> None:
     ]
     printed = jobs.log(actor, job_id).strip()
     tail = "\n".join([*lines[-100:], *([printed] if printed else [])])
-    st.code(tail or "Nothing was logged.", language=None, height=260, wrap_lines=True)
-
-
-@ui.drawer("Job", on_dismiss="rerun")
-def detail(job_id: str) -> None:
-    live_detail(job_id)
+    if tail:
+        st.code(tail, language=None, height=260, wrap_lines=True)
+    else:
+        st.caption("Nothing was logged.")
 
 
 @st.fragment(run_every=2)
@@ -148,12 +149,10 @@ def live_list() -> None:
     if not rows:
         st.info("No job matches these filters.", icon=":material/filter_alt:")
         return
-    picked = tables.pick(rows, COLUMNS, key="job", alt="Jobs, newest first", height="content")
-    if picked is not None and st.session_state.get("job-open") != picked["id"]:
-        st.session_state["job-open"] = picked["id"]
-        st.rerun()
-    if picked is None:
-        st.session_state.pop("job-open", None)
+    picked = tables.pick(rows, COLUMNS, key=TABLE, alt="Jobs, newest first", height="content")
+    if picked is not None and st.session_state.get(OPEN) is None:
+        st.session_state[OPEN] = picked["id"]
+        st.rerun()  # the drawer belongs to the page, not to this fragment that runs by the clock
     if len(rows) == LIMIT:
         st.caption(f"The newest {LIMIT}. Filter to see others.")
 
@@ -162,3 +161,8 @@ page = ui.page(
     "Jobs", "What works in the background, how far it is, and what became of it.", key="jobs"
 )
 live_list()
+
+job_id = st.session_state.get(OPEN)
+if job_id is not None:
+    title = ui.workbench().jobs.get(page.actor, job_id)["title"]
+    ui.drawer(text.escape(title), on_dismiss=close)(live_detail)(job_id)

@@ -10,10 +10,10 @@ from core.governance.permissions import ROLES
 from core.store.database import Row
 
 COLUMNS = {
-    "name": tables.text("Name", pinned=True),
+    "name": tables.text("Name"),
     "role": tables.text("Role"),
     "state": tables.badges(
-        "State", {"active": "green", "invited": "blue", "disabled": "gray"}, width="small"
+        "State", {"active": "green", "invited": "blue", "disabled": "gray"}, width=110
     ),
     "last_seen_at": tables.time("Last sign-in"),
     "created_at": tables.time("Created"),
@@ -43,10 +43,8 @@ def new_user() -> None:
             show_link(name, made["token"])
 
 
-@ui.drawer("User", on_dismiss="rerun")
 def detail(user: Row) -> None:
     users, actor = ui.workbench().users, ui.actor()
-    st.subheader(text.escape(user["name"]), anchor=False)
     ui.facts(
         {
             "State": state_of(user),
@@ -89,5 +87,6 @@ with page.actions:
 rows = [{**user, "state": [state_of(user)]} for user in queries.read("users", "list")]
 picked = tables.pick(rows, COLUMNS, key="user", alt="Users with their roles and last sign-in")
 if picked is not None:
-    detail(picked)
+    drawer = ui.drawer(text.escape(picked["name"]), clears="user")
+    drawer(detail)(picked)
 st.caption("Select a user to change the role, create a one-time link, or disable.")

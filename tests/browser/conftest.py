@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from app.guard import COOKIE
 from app.remote import Remote
@@ -32,6 +32,8 @@ FLAGS = [
     "--no-first-run",
 ]
 PASSWORD = "turned on a lathe"
+
+expect.set_options(timeout=30_000)  # the machine may be busy with the rest of the suite
 
 NewContext = Callable[..., BrowserContext]
 
@@ -73,7 +75,7 @@ def session_of(app: RunningApp, remote: Remote) -> Callable[[str], str]:
         if role not in tokens:
             link = remote.users.create(OWNER, f"browser-{role}", role)["token"]
             with httpx.Client(
-                base_url=app.url, headers={"Origin": app.url}, trust_env=False
+                base_url=app.url, headers={"Origin": app.url}, trust_env=False, timeout=60
             ) as client:
                 client.post("/sign-in/link", data={"token": link})
                 tokens[role] = client.cookies[COOKIE]
