@@ -79,6 +79,7 @@ ACTIONS: dict[str, str] = {
     "sessions.actor": PUBLIC,
     "sessions.sign_out": "account.self",
     "users.me": "account.self",
+    "users.names": "workspace.read",
     "users.set_password": "account.self",
     "drafts.get": "account.self",
     "drafts.put": "account.self",

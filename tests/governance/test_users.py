@@ -176,3 +176,13 @@ def test_links_and_sessions_grow_old(users: Users, sessions: Sessions, store: St
     sessions.sign_in("bob", PASSWORD)
     left = store.row("SELECT count(*) AS n FROM sessions WHERE user_id = $id", {"id": ann.id})
     assert left == {"n": 1}  # the old ones are swept out
+
+
+def test_whoever_reads_the_workspace_learns_names_and_nothing_else(
+    users: Users, sessions: Sessions
+) -> None:
+    ann = member(users, sessions)
+    assert users.names(ann) == {OWNER.id: OWNER.name, ann.id: "ann"}
+    assert users.names(Actor("x", "x", "lead")) == users.names(ann)
+    with pytest.raises(Forbidden):
+        users.names(Actor("x", "x", "reviewer"))
