@@ -21,6 +21,7 @@ TAG = "$"
 # Frozen dataclasses that actions take or give, and where each lives.
 RECORDS: dict[str, str] = {
     "Generation": "core.generation",
+    "Forecast": "core.models.forecast",
     "WorkerSpec": "core.models.spec",
     "Endpoint": "core.models.spec",
     "Example": "core.datasets.examples",

@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -134,6 +135,12 @@ def _cpuinfo() -> list[str]:
 
 
 def _cards() -> list[Device]:
+    return _cards_at(int(time.monotonic()))
+
+
+@functools.lru_cache(maxsize=1)
+def _cards_at(second: int) -> list[Device]:
+    """Asked once a second at most: nvidia-smi takes a tenth of one."""
     program = shutil.which("nvidia-smi")
     if program is None or not _torch_has_cuda():
         return []
