@@ -111,6 +111,7 @@ def test_an_error_stays_in_its_column(bench: Workbench, model_id: str) -> None:
 
 
 def test_the_last_results_survive_a_restart_of_the_app(bench: Workbench, model_id: str) -> None:
+    bench.playground.clear(OWNER)
     bench.playground.start(OWNER, [column(model_id)], {"word": "x"})
     before = wait_until_ended(bench)
     wait_for(lambda: bench.drafts.get(OWNER, "playground.results") is not None)
