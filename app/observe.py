@@ -119,6 +119,7 @@ def latency_metric(
 ) -> ui.Metric:
     """A tile for the p95 of one latency; `not enough data` below 20 requests."""
     value, n = now[f"{name}_p95"], now[f"{name}_n"]
+    about = "" if now["exact"] else "Estimated, there are very many requests. "
     return ui.Metric(
         label,
         text.milliseconds(value) if value is not None else text.NOT_ENOUGH,
@@ -127,7 +128,7 @@ def latency_metric(
         "down",
         spark(rows, "p95", asked) or spark(rows, "p50", asked),
         help=f"p50 {text.milliseconds(now[f'{name}_p50'])}, "
-        f"p99 {text.milliseconds(now[f'{name}_p99'])}, n {text.count(n)}. "
+        f"p99 {text.milliseconds(now[f'{name}_p99'])}, n {text.count(n)}. {about}"
         f"{LATENCIES[name].meaning}",
     )
 

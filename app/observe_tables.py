@@ -78,7 +78,9 @@ TRACE_COLUMNS = {
 }
 
 
-def by_columns(dimension: str, metric: str | None = None, share: str = "p95") -> tables.Columns:
+def by_columns(
+    dimension: str, latencies: Sequence[str], metric: str | None = None, share: str = "p95"
+) -> tables.Columns:
     """One row per value of the dimension: every latency at one percentile, one at all of them."""
     columns = {
         "series": tables.text(dimension.capitalize(), width="medium"),
@@ -88,9 +90,7 @@ def by_columns(dimension: str, metric: str | None = None, share: str = "p95") ->
     }
     if metric is not None:
         del columns["completion_token_count"]
-    for name in ("ttft", "itl", "stall", "tpot", "e2e"):
-        if name == "stall" and metric != "stall":
-            continue
+    for name in latencies:
         for each in SHARES if name == metric else (share,):
             column = seconds if name == "e2e" else milliseconds
             columns[f"{name}_{each}"] = column(
@@ -107,7 +107,7 @@ def thin(rows: Sequence[Row]) -> str | None:
 
 def in_words(row: Row) -> Row:
     """A row of `metrics.latency_by` as its columns want it."""
-    e2e = {f"e2e_{share}": _seconds(row[f"e2e_{share}"]) for share in SHARES}
+    e2e = {name: _seconds(row[name]) for name in (f"e2e_{share}" for share in SHARES)}
     return {**row, **e2e, "error_share": row["error_count"] / row["request_count"]}
 
 

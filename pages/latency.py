@@ -94,7 +94,10 @@ over_time = queries.read("metrics", "latency_over_time", window, filters, metric
 split = queries.read(
     "metrics", "latency_over_time", window, filters, metric=metric, dimension=dimension
 )
-rows = queries.read("metrics", "latency_by", window, filters, dimension=dimension)
+latencies = tuple(dict.fromkeys((*lines, metric)))
+rows = queries.read(
+    "metrics", "latency_by", window, filters, dimension=dimension, latencies=latencies
+)
 kept = observe_tables.busiest(split, rows)
 
 left, right = st.columns(2)
@@ -135,9 +138,9 @@ panels.chart(
 panels.table(
     f"{shown.title} and {share} of the others by {dimension}, {asked.words}",
     [observe_tables.in_words(row) for row in rows],
-    observe_tables.by_columns(dimension, metric, share),
+    observe_tables.by_columns(dimension, latencies, metric, share),
     key="latency-by",
-    query=latency_by_query(window, filters, dimension),
+    query=latency_by_query(window, filters, dimension, latencies),
     note=observe_tables.THIN,
 )
 

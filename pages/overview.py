@@ -17,8 +17,9 @@ if observe.nothing_yet():
 
 asked = observe.ask()
 window, filters = asked.window, asked.filters
-totals = queries.read("metrics", "totals", window, filters)
-before = queries.read("metrics", "totals", window.previous, filters)
+tiles = ("ttft", "e2e")
+totals = queries.read("metrics", "totals", window, filters, latencies=tiles)
+before = queries.read("metrics", "totals", window.previous, filters, latencies=tiles)
 counts = queries.read("metrics", "requests_over_time", window, filters)
 latency = queries.read("metrics", "latency_over_time", window, filters, metric="e2e")
 first = queries.read("metrics", "latency_over_time", window, filters, metric="ttft")
@@ -123,13 +124,16 @@ with st.container(horizontal=True, vertical_alignment="bottom"):
         bind="query-params",
     )
 dimension = by or "model"
-rows = queries.read("metrics", "latency_by", window, filters, dimension=dimension)
+latencies = ("ttft", "tpot", "e2e")
+rows = queries.read(
+    "metrics", "latency_by", window, filters, dimension=dimension, latencies=latencies
+)
 panels.table(
     f"Requests and p95 by {dimension}, {asked.words}",
     [observe_tables.in_words(row) for row in rows],
-    observe_tables.by_columns(dimension),
+    observe_tables.by_columns(dimension, latencies),
     key="overview-by",
-    query=latency_by_query(window, filters, dimension),
+    query=latency_by_query(window, filters, dimension, latencies),
     note=observe_tables.THIN,
 )
 

@@ -123,9 +123,10 @@ def where(
     values: dict[str, Any] = {"start": window.start, "end": window.end}
     for column in COLUMNS:
         wanted = getattr(filters, column)
-        if wanted:
-            parts.append(f"{prefix}{column} IN (SELECT unnest(${column}))")
-            values[column] = list(wanted)
+        if wanted:  # one slot a value: DuckDB pushes such a list into the scan, a subquery not
+            slots = {f"{column}_{place}": value for place, value in enumerate(wanted)}
+            parts.append(f"{prefix}{column} IN ({', '.join(f'${slot}' for slot in slots)})")
+            values.update(slots)
     if filters.search:
         parts.append(
             f"(contains(lower({prefix}input_preview), lower($search))"

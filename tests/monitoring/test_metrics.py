@@ -73,6 +73,17 @@ def test_totals_are_what_pandas_says(month: Store, metrics: Metrics) -> None:
     assert strict["goodput_per_s"] == pytest.approx(len(met) / WEEK.seconds)
 
 
+def test_percentiles_of_very_many_requests_are_estimated_and_say_so(
+    month: Store, metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exact = metrics.totals(OWNER, WEEK)
+    monkeypatch.setattr(figures, "EXACT_UP_TO", 1_000)
+    estimated = metrics.totals(OWNER, WEEK)
+    assert (exact["exact"], estimated["exact"]) == (True, False)
+    assert estimated["ttft_p95"] == pytest.approx(exact["ttft_p95"], rel=0.05)
+    assert estimated["request_count"] == exact["request_count"]
+
+
 def test_counts_fill_gaps_with_zero_and_percentiles_with_nothing(
     store: Store, metrics: Metrics
 ) -> None:

@@ -68,7 +68,7 @@ def test_only_filters_in_use_are_in_the_condition() -> None:
     condition, values = where(window, Filters(model_name=("a", "b"), search="Parcel"))
     assert "t.model_name IN" in condition
     assert "quantization" not in condition
-    assert values["model_name"] == ["a", "b"]
+    assert [values["model_name_0"], values["model_name_1"]] == ["a", "b"]
     assert values["search"] == "Parcel"
 
 
