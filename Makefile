@@ -30,7 +30,7 @@ check: ## Format, lint, types, import contracts, tests
 	@$(BOOTSTRAP) test $(TESTS)
 
 bench: ## The benchmarks, with their ratios printed
-	@$(BOOTSTRAP) test tests/bench -s -m bench $(TESTS)
+	@$(BOOTSTRAP) test tests/bench -s -m bench -o timeout=0 $(TESTS)
 
 lock: ## Write the lock files from this environment, once the tests have passed in it
 	@$(BIN)/python -m app.lock
