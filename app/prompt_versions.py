@@ -1,0 +1,169 @@
+"""The versions of a prompt: who saved what when, their tags, and what differs between any two.
+
+Knows: one prompt's versions. Does not know: the draft, the list of prompts.
+"""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import prompt_editor, queries, tables, text, ui
+from core.store.database import Row
+
+SUGGESTED = ("production", "staging")
+COLUMNS = {
+    "label": tables.text("Version", width=70),
+    "message": tables.text("What changed", width="large"),
+    "tags": tables.badges("Tags", width=150),
+    "author": tables.text("Author", width=110),
+    "created_at": tables.time("Saved", width=120),
+    "hash": tables.text("Hash", width=90, help="The first figures of the content's sha256"),
+}
+
+
+def history(prompt: Row, versions: list[Row]) -> None:
+    """The list, and below it the version that is selected: by a click, or by `?version=`."""
+    names = queries.read("users", "names")
+    rows = [
+        {
+            **row,
+            "label": f"v{row['number']}",
+            "author": names.get(row["created_by"], text.NOTHING),
+            "hash": row["content_hash"][:8],
+        }
+        for row in versions
+    ]
+    key = f"versions-{prompt['id']}"
+    asked = ui.param("version")
+    if key not in st.session_state and any(row["id"] == asked for row in rows):
+        place = next(i for i, row in enumerate(rows) if row["id"] == asked)
+        st.session_state[key] = {"selection": {"rows": [place], "columns": [], "cells": []}}
+    height = "content" if len(rows) <= 8 else 320
+    picked = tables.pick(rows, COLUMNS, key=key, alt="Versions, newest first", height=height)
+    ui.set_params(version=picked["id"] if picked else None)
+    version = picked or rows[0]
+    _head(prompt, version, rows)
+    _body(version, rows)
+
+
+def _head(prompt: Row, version: Row, rows: list[Row]) -> None:
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    ):
+        tags = " ".join(f":violet-badge[:material/sell: {tag}]" for tag in version["tags"])
+        st.markdown(f"### v{version['number']} {tags}", width="content")
+        if ui.may("prompts.write") and prompt["archived_at"] is None:
+            with st.container(horizontal=True, gap="small", width="content"):
+                with st.popover("Tags", icon=":material/sell:", width="content"):
+                    _tags(prompt, version, rows)
+                st.button(
+                    f"Write from v{version['number']}",
+                    icon=":material/edit:",
+                    key="write-from",
+                    on_click=ui.guarded(prompt_editor.start_from),
+                    args=(version,),
+                    help="Puts this text into the editor. A draft that is there is replaced.",
+                )
+    said = text.escape(version["message"] or "No message")
+    st.caption(
+        f"{said} · {text.escape(version['author'])} · {text.relative(version['created_at'])}",
+        help=f"{text.absolute(version['created_at'])}  \nsha256 `{version['content_hash']}`",
+    )
+
+
+def _tags(prompt: Row, version: Row, rows: list[Row]) -> None:
+    """Set, move and remove tags; each button says from where to where."""
+    where = {tag: row["number"] for row in rows for tag in row["tags"]}
+    number = version["number"]
+    options = [tag for tag in dict.fromkeys([*where, *SUGGESTED]) if where.get(tag) != number]
+    st.caption("A tag points at one version. Whoever asks for the tag gets that version.")
+    tag = st.selectbox(
+        "Tag",
+        options,
+        index=None,
+        accept_new_options=True,
+        placeholder="Choose one or type a new one",
+        key=f"tag-of-{version['id']}",
+    )
+    if tag:
+        at = where.get(tag)
+        shown = text.escape(tag)
+        st.button(
+            f"Move {shown} from v{at} to v{number}" if at else f"Tag v{number} as {shown}",
+            type="primary",
+            key="set-tag",
+            on_click=ui.guarded(_tag),
+            args=(prompt["id"], tag, version),
+        )
+    for name in version["tags"]:
+        st.button(
+            f"Remove {name} from v{number}",
+            icon=":material/close:",
+            key=f"untag-{name}",
+            on_click=ui.guarded(_untag),
+            args=(prompt["id"], name),
+        )
+
+
+def _tag(prompt_id: str, tag: str, version: Row) -> None:
+    ui.workbench().prompts.tag(ui.actor(), prompt_id, tag.strip().lower(), version["id"])
+    st.session_state[f"tag-of-{version['id']}"] = None
+    ui.done(f"{tag} points at v{version['number']}")
+
+
+def _untag(prompt_id: str, tag: str) -> None:
+    ui.workbench().prompts.untag(ui.actor(), prompt_id, tag)
+    ui.done(f"{tag} removed")
+
+
+def _body(version: Row, rows: list[Row]) -> None:
+    """The text, or its difference to another version."""
+    others = {row["number"]: row for row in rows if row["id"] != version["id"]}
+    earlier = [number for number in others if number < version["number"]]
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        view = st.segmented_control(
+            "Show",
+            ["Text", "Changes"],
+            default="Changes" if earlier else "Text",
+            required=True,
+            key=f"show-{version['id']}",
+            disabled=not others,
+        )
+        if view == "Changes" and others:
+            other = st.selectbox(
+                "Compared with",
+                list(others),
+                index=list(others).index(earlier[0]) if earlier else 0,
+                format_func=lambda number: f"v{number} · {others[number]['message']}"[:60],
+                key=f"against-{version['id']}",
+                width=320,
+            )
+            beside = st.toggle("Side by side", key="beside", persist_state="session")
+            whitespace = st.toggle("White space", key="whitespace", persist_state="session")
+    if view == "Changes" and others:
+        older, newer = sorted([others[other], version], key=lambda row: row["number"])
+        prompt_editor.changes(
+            prompt_editor.content_of(older),
+            prompt_editor.content_of(newer),
+            sides=(older["label"], newer["label"]) if beside else None,
+            whitespace=whitespace,
+        )
+    else:
+        _text(version)
+
+
+def _text(version: Row) -> None:
+    for name in prompt_editor.TEXT_FIELDS:
+        st.markdown(f"**{name.split('_')[0].capitalize()}**")
+        if version[name]:
+            lines = version[name].count("\n") > 8
+            st.code(version[name], language=None, wrap_lines=True, line_numbers=lines)
+        else:
+            st.caption("Empty: no system message is sent.")
+    given = {
+        name: value for name, value in version["generation"].items() if value not in (None, [])
+    }
+    st.markdown("**Generation** " + " · ".join(f"{k} `{v}`" for k, v in given.items()))
+    names = [*version["variables"], *version["inner_variables"]]
+    shown = " ".join(f":blue-badge[{text.escape(name)}]" for name in names)
+    st.markdown(f"**Variables** {shown or ':gray[none]'}")
