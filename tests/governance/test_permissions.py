@@ -29,9 +29,9 @@ from core.jobs.kinds import KINDS
 from core.settings import PROJECT_ROOT
 from core.workbench import Workbench
 
-# Nouns of the table that no workbench has yet. It may only shrink.
-NOUNS_TO_COME: frozenset[str] = frozenset(
-    {"prompts", "datasets", "models", "runs", "playground", "traces", "metrics"}
+# Pages of the table whose file is still being written. It may only shrink.
+PAGES_TO_COME: frozenset[str] = frozenset(
+    {"datasets", "prompts", "playground", "runs", "compare", "models"}
 )
 
 
@@ -51,10 +51,8 @@ def test_every_action_in_the_table_exists(workbench: Workbench) -> None:
     there = services(workbench)
     for name in ACTIONS:
         noun, verb = name.split(".")
-        if noun in there:
-            assert verb in public_methods(there[noun]), f"ACTIONS names {name}, there is none"
-        else:
-            assert noun in NOUNS_TO_COME, f"ACTIONS names {name}, the workbench has no {noun}"
+        assert noun in there, f"ACTIONS names {name}, the workbench has no {noun}"
+        assert verb in public_methods(there[noun]), f"ACTIONS names {name}, there is none"
 
 
 def test_services_carry_the_name_they_have_on_the_workbench(workbench: Workbench) -> None:
@@ -75,6 +73,7 @@ def test_every_route_is_in_the_table_and_the_table_names_no_other(workbench: Wor
 def test_every_page_file_is_in_the_table_and_in_the_navigation() -> None:
     files = {path.stem for path in (PROJECT_ROOT / "pages").glob("*.py")}
     assert files <= set(PAGES)
+    assert set(PAGES) - files <= PAGES_TO_COME
     assert set(navigation.ENTRIES) == set(PAGES)
 
 
