@@ -18,6 +18,9 @@ from core.models.engines.prefix import WORTH_TOKENS, PrefixCache, shared_length
 from core.models.engines.slots import Plan, Segment, SlotCache, use
 
 PREFIX_BYTES = 128 * 1024**2
+TOGETHER_ROWS = 4
+TOGETHER_TOKENS = 32
+"""From so many rows with so many tokens in common, attention to those is one product for all."""
 
 
 class SlotMemory:
@@ -32,6 +35,8 @@ class SlotMemory:
         self._reading: list[Row] = []
         self._keep: dict[int, int] = {}
         """How much of a row's prompt to remember once it is read, by the row's id()."""
+        self._common = 0
+        """Tokens that every decoding row begins with, when that is worth using."""
 
     def admits(self, row: Row, waiting: Sequence[Row]) -> bool:
         known, snapshot = self._prefixes.find(row.tokens)
@@ -57,6 +62,7 @@ class SlotMemory:
         plan = Plan(
             [row.filled for row in self._decoding],
             [Segment(first + self._reading.index(row), row.filled, n) for row, n in reading],
+            shared=self._common,
         )
         plan.place(device, self._model.dtype)
         self._cache.plan = plan
@@ -87,9 +93,26 @@ class SlotMemory:
             self._reading[self._reading.index(row)] = front
         self._reading.pop(0)
         self._decoding.append(row)
+        self._find_common()
 
     def remove(self, row: Row) -> None:
         """Fill the hole: the last decoding row moves in, the last one being read closes up."""
+        self._close_up(row)
+        self._find_common()
+
+    def clear(self) -> None:
+        self._decoding, self._reading, self._keep = [], [], {}
+        self._common = 0
+        self._cache.clear()
+
+    def _find_common(self) -> None:
+        rows = self._decoding
+        common = 0
+        if len(rows) >= TOGETHER_ROWS:
+            common = min(shared_length(rows[0].tokens, row.tokens) for row in rows[1:])
+        self._common = common if common >= TOGETHER_TOKENS else 0
+
+    def _close_up(self, row: Row) -> None:
         self._keep.pop(id(row), None)
         count = len(self._decoding)
         if row in self._decoding:
@@ -109,10 +132,6 @@ class SlotMemory:
             if last is not row:
                 self._cache.move(count + len(self._reading), count + hole, last.filled)
                 self._reading[hole] = last
-
-    def clear(self) -> None:
-        self._decoding, self._reading, self._keep = [], [], {}
-        self._cache.clear()
 
 
 def _batch(

@@ -37,6 +37,8 @@ class Plan:
     lengths: list[int]
     """Tokens already in slots 0..n-1, one entry a decoding row."""
     segments: list[Segment]
+    shared: int = 0
+    """Tokens that all decoding rows begin with: read once for all of them."""
     rows: torch.Tensor = field(init=False)
     positions: torch.Tensor = field(init=False)
     mask: torch.Tensor | None = field(init=False)
@@ -200,14 +202,28 @@ def _decode(
     """One query token a row, (rows, heads, size) -> the same; heads that share keys go together."""
     rows, heads, size = query.shape
     shared = key.shape[1]
-    keys = key[:rows, :, : plan.longest]
-    values = value[:rows, :, : plan.longest]
+    own = slice(plan.shared, plan.longest)
+    keys, values = key[:rows, :, own], value[:rows, :, own]
     grouped = query.reshape(rows, shared, heads // shared, size) * scale
     weights = torch.matmul(grouped, keys.transpose(2, 3))
     if plan.mask is not None:
-        weights += plan.mask
+        weights += plan.mask[..., own]
+    if plan.shared:
+        common = key[0, :, : plan.shared].transpose(1, 2)
+        weights = torch.cat([_together(grouped, common), weights], dim=-1)
     weights = torch.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
-    return torch.matmul(weights, values).reshape(rows, heads, -1)
+    out = torch.matmul(weights[..., plan.shared :], values)
+    if plan.shared:
+        out += _together(weights[..., : plan.shared], value[0, :, : plan.shared])
+    return out.reshape(rows, heads, -1)
+
+
+def _together(rows: torch.Tensor, common: torch.Tensor) -> torch.Tensor:
+    """(rows, heads, queries, n) times what all rows share, (heads, n, m): one product a head."""
+    count, heads, queries, size = rows.shape
+    flat = rows.transpose(0, 1).reshape(heads, count * queries, size)
+    product = torch.bmm(flat, common)
+    return product.view(heads, count, queries, -1).transpose(0, 1)
 
 
 def _read(
