@@ -170,6 +170,11 @@ def points(now: float | None, before: float | None) -> str | None:
     return None if now is None or before is None else f"{(now - before) * 100:+.1f} points"
 
 
+def differ(now: Row, before: Row | None) -> bool:
+    """Whether two rates are apart by more than chance makes likely: their intervals do not meet."""
+    return before is not None and (now["low"] > before["high"] or now["high"] < before["low"])
+
+
 def nothing_yet() -> bool:
     """True, with an invitation drawn, while no request was ever recorded."""
     if queries.read("metrics", "model_names"):

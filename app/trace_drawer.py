@@ -150,6 +150,10 @@ def _more(trace: Row) -> None:
         "Conversation": trace["conversation_id"],
     }
     ui.facts({name: f"`{value}`" for name, value in named.items() if value})
+    if trace["run_id"] and st.button(
+        "Compare the answers of its run", icon=":material/compare:", key="trace-run"
+    ):
+        st.switch_page("../pages/compare.py", query_params={"run": trace["run_id"]})
     with st.expander("Copy as Python"):
         st.code(
             "from core.workbench import OWNER, Workbench\n\n"

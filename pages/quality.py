@@ -38,7 +38,7 @@ ui.metric_strip(
             text.percent(row["rate"]) if row["n"] >= ENOUGH_SCORES else text.NOT_ENOUGH,
             observe.points(row["rate"], earlier.get(row["series"], {}).get("rate")),
             None,
-            "up",
+            "up" if observe.differ(row, earlier.get(row["series"])) else "neither",
             observe.spark(
                 [part for part in over_time if part["series"] == row["series"]], "rate", asked
             ),

@@ -62,7 +62,7 @@ def test_older_and_newer_page_through_the_list(pages: Pages, week: Workbench) ->
     assert page.button("newer").disabled
     first = page.dataframe[0].value
     page.button("older").click().run()
-    assert "**51 to 100** of 1,000 requests" in [text.value for text in page.markdown][-1]
+    assert "**41 to 80** of 1,000 requests" in [text.value for text in page.markdown][-1]
     assert page.dataframe[0].value["input_preview"][0] != first["input_preview"][0]
     page.button("newer").click().run()
     assert page.dataframe[0].value["input_preview"][0] == first["input_preview"][0]
@@ -115,6 +115,14 @@ def test_a_change_is_said_against_the_period_before(
     now: float | None, before: float | None, said: float | str | None
 ) -> None:
     assert observe.change(now, before) == said
+
+
+def test_rates_differ_only_when_their_intervals_do_not_meet() -> None:
+    high, low = {"low": 0.8, "high": 0.9}, {"low": 0.6, "high": 0.79}
+    assert observe.differ(high, low)
+    assert observe.differ(low, high)
+    assert not observe.differ(high, {"low": 0.7, "high": 0.85})
+    assert not observe.differ(high, None)
 
 
 @pytest.mark.parametrize(
