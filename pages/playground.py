@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import diff, playground, queries, text, ui
-from app.playground import LETTERS, MOST_COLUMNS
-from core.generation import Generation
-from core.store.database import Row
+from app import diff, queries, ui
+from app import playground_draft as drafts
+from app import playground_parts as parts
+from app.playground_draft import LETTERS
+from core.evals.playground import ENDED, MOST_COLUMNS
 
 
 def run_all() -> None:
-    playground.save(draft)
+    drafts.save(draft)
     values = dict(draft["values"])
     row = draft["row"] if draft["dataset"] else None
-    ui.workbench().playground.start(page.actor, playground.asked(draft), values, row=row)
+    ui.workbench().playground.start(page.actor, drafts.asked(draft), values, row=row)
 
 
 def stop_all() -> None:
@@ -27,115 +28,34 @@ def begin_with_samples() -> None:
     models = queries.read("models", "list", kind="chat")
     model_id = models[0]["id"] if models else None
     draft["columns"] = [
-        playground.new_column(
-            version=queries.read("prompts", "version", v["id"]), model_id=model_id
-        )
+        drafts.new_column(version=queries.read("prompts", "version", v["id"]), model_id=model_id)
         for v in versions[:2]
     ]
     data = ui.workbench().datasets.import_sample(page.actor, "support-tickets")
     draft["dataset"], draft["row"] = data["id"], 0
-    playground.save(draft)
+    drafts.save(draft)
 
 
 def begin_empty() -> None:
-    draft["columns"] = [playground.new_column(), playground.new_column()]
-    playground.save(draft)
-
-
-def values_form(names: list[str]) -> None:
-    """What the variables stand for: typed, or a row of a dataset."""
-    versions = {
-        row["newest_version_id"]: f"{row['name']} v{row['version_count']}"
-        for row in queries.read("datasets", "list")
-    }
-    left, right = st.columns([2, 1])
-    chosen = left.selectbox(
-        "Values",
-        [None, *versions],
-        format_func=lambda key: versions.get(key, "Type them here"),
-        index=[None, *versions].index(draft["dataset"]) if draft["dataset"] in versions else 0,
-        key="values-from",
-    )
-    draft["dataset"] = chosen
-    if chosen is None:
-        for name, column in zip(
-            names, st.columns(max(1, min(3, len(names)))) * len(names), strict=False
-        ):
-            draft["values"][name] = column.text_area(
-                name, draft["values"].get(name, ""), key=f"value-{name}", height=80
-            )
-        if not names:
-            st.caption("No variables: the prompts are sent as they are.")
-        return
-    count = queries.read("datasets", "count", chosen)
-    number = right.number_input(
-        "Row", min_value=1, max_value=count, value=min(draft["row"] + 1, count), key="values-row"
-    )
-    draft["row"] = int(number) - 1
-    row = queries.read("datasets", "page", chosen, offset=draft["row"], limit=1)[0]
-    draft["values"] = {k: v for k, v in row.items() if k not in ("row_id", "row_index")}
-    shown = {
-        name: text.shorten(str(draft["values"].get(name, "(not in this dataset)")), 400)
-        for name in names
-    }
-    with st.expander("The row's values", expanded=True):
-        ui.facts(shown or draft["values"])
-
-
-def save_version(row: Row, name: str, message: str) -> None:
-    asked = row["asked"]
-    prompts = ui.workbench().prompts
-    prompt_id = asked["prompt_id"] or prompts.create(page.actor, name)
-    version = prompts.save_version(
-        page.actor,
-        prompt_id,
-        system_template=asked["system_template"],
-        user_template=asked["user_template"],
-        generation=Generation.from_dict(asked["generation"]),
-        message=message,
-    )
-    ui.done(f"Saved as version {version['number']}")
-
-
-def details(row: Row, letter: str) -> None:
-    """What stands under a finished answer: the exact prompt, the trace, saving."""
-    if row["rendered_prompt"]:
-        count = text.count(row["prompt_token_count"])
-        with st.expander(f"Exact prompt, {count} tokens"):
-            st.code(row["rendered_prompt"], language=None, wrap_lines=True)
-    with st.container(horizontal=True, gap="small"):
-        if row["trace_id"]:
-            st.link_button("Trace", f"/traces?trace={row['trace_id']}", icon=":material/timeline:")
-        if ui.may("prompts.write"):
-            with st.popover("Save version", icon=":material/bookmark_add:"):
-                name = (
-                    "" if row["asked"]["prompt_id"] else st.text_input("Name", key=f"n-{row['id']}")
-                )
-                message = st.text_input("What changed", key=f"m-{row['id']}")
-                st.button(
-                    "Save as new version",
-                    type="primary",
-                    key=f"s-{row['id']}",
-                    on_click=ui.guarded(save_version),
-                    args=(row, name, message),
-                )
+    draft["columns"] = [drafts.new_column(), drafts.new_column()]
+    drafts.save(draft)
 
 
 def answers() -> None:
     rows = ui.workbench().playground.columns(page.actor)
     for column, row, letter in zip(st.columns(max(2, len(rows))), rows, LETTERS, strict=False):
         with column.container(border=True):
-            playground.answer(row, letter)
-            if row["state"] in playground.ENDED:
-                details(row, letter)
-    if live and not playground.running(rows):
+            parts.answer(row, letter)
+            if row["state"] in ENDED:
+                parts.details(row)
+    if live and not parts.running(rows):
         st.rerun()  # the clock of this fragment stops, the buttons change
 
 
 page = ui.page(
     "Playground", "The same input through two to six variants, side by side.", key="playground"
 )
-draft = playground.load()
+draft = drafts.load()
 if not draft["columns"]:
     ui.empty_state(
         "Compare two prompts on a local model",
@@ -148,12 +68,12 @@ if not draft["columns"]:
     st.button("Begin with empty columns", on_click=begin_empty, type="tertiary")
     st.stop()
 
-live = playground.running(ui.workbench().playground.columns(page.actor))
+live = parts.running(ui.workbench().playground.columns(page.actor))
 with page.actions:
     st.button(
         "Add column",
         icon=":material/add:",
-        on_click=playground.add_column,
+        on_click=drafts.add_column,
         args=(draft,),
         disabled=len(draft["columns"]) >= MOST_COLUMNS,
     )
@@ -178,11 +98,11 @@ with st.expander("Prompts and models", expanded=True):
         draft["columns"], st.columns(max(2, len(draft["columns"]))), LETTERS, strict=False
     ):
         with slot:
-            playground.column_form(draft, column, letter, versions)
-playground.save(draft)
+            parts.column_form(draft, column, letter, versions)
+drafts.save(draft)
 with ui.errors():
-    values_form(playground.variables(draft))
-playground.save(draft)
+    parts.values_form(draft, drafts.variables(draft))
+drafts.save(draft)
 
 st.fragment(answers, run_every=0.15 if live else None)()
 

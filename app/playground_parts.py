@@ -1,160 +1,29 @@
-"""The playground's parts: the draft a person edits, a column's form, and a column's answer.
+"""The playground's parts: a column's form, the values, an answer and what stands under it.
 
-Knows: the draft's shape and which widget holds which part of it. Does not know: how columns run
-(`core.evals.playground`). The draft is kept in the database, so a reload loses nothing.
+Knows: how these look. Does not know: the draft's keeping (`playground_draft`), how columns run.
 """
 
 from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import streamlit as st
 
 from app import queries, text, ui
-from core.errors import Invalid
-from core.evals.playground import ENDED, MOST_COLUMNS
+from app.playground_draft import (
+    AUTO,
+    FIELDS,
+    NO_VERSION,
+    Draft,
+    filled,
+    remove_column,
+    save,
+    widget,
+)
+from core.evals.playground import ENDED
 from core.generation import Generation
-from core.ids import new_id
-from core.prompts.template import parse
 from core.store.database import Row
-
-DRAFT = "playground"
-FIELDS = ("version", "system", "user", "model", "way", "max_tokens", "temperature", "top_p",
-          "seed", "stop")  # fmt: skip
-LETTERS = "ABCDEF"
-NO_VERSION = ""
-AUTO = "auto|auto"
-
-Draft = dict[str, Any]
-
-
-# the draft
-
-
-def load() -> Draft:
-    """The draft of this session; from the database at a page's first run."""
-    if DRAFT not in st.session_state:
-        kept = ui.workbench().drafts.get(ui.actor(), DRAFT)
-        st.session_state[DRAFT] = kept or {"columns": [], "values": {}, "row": 0, "dataset": None}
-    draft: Draft = st.session_state[DRAFT]
-    return draft
-
-
-def save(draft: Draft) -> None:
-    """Keep what the widgets hold now."""
-    for column in draft["columns"]:
-        for name in FIELDS:
-            key = widget(column, name)
-            if key in st.session_state:
-                column[name] = st.session_state[key]
-    ui.workbench().drafts.put(ui.actor(), DRAFT, draft)
-
-
-def new_column(*, version: Row | None = None, model_id: str | None = None) -> Draft:
-    """A column from a prompt version, or an empty one."""
-    column = {
-        "id": new_id("col"), "version": NO_VERSION, "system": "", "user": "",
-        "model": model_id, "way": AUTO, **_generation_fields(Generation()),
-    }  # fmt: skip
-    return _filled(column, version) if version else column
-
-
-def add_column(draft: Draft) -> None:
-    """A copy of the last column: what people change is one thing at a time."""
-    if len(draft["columns"]) < MOST_COLUMNS:
-        save(draft)
-        draft["columns"].append({**draft["columns"][-1], "id": new_id("col")})
-        save(draft)
-
-
-def remove_column(draft: Draft, column_id: str) -> None:
-    """Take a column away; its text stays in the prompt version it came from, if any."""
-    draft["columns"] = [c for c in draft["columns"] if c["id"] != column_id]
-    save(draft)
-
-
-def widget(column: Mapping[str, Any], name: str) -> str:
-    """The key of the widget that holds one part of a column."""
-    return f"{column['id']}-{name}"
-
-
-def variables(draft: Draft) -> builtins.list[str]:
-    """Every variable of every column's templates, in order; a broken template has none."""
-    found: dict[str, None] = {}
-    for column in draft["columns"]:
-        for part in (column["system"], column["user"]):
-            try:
-                found.update(dict.fromkeys(parse(part or "").variables))
-            except Invalid:
-                continue  # said where it is run
-    return builtins.list(found)
-
-
-def asked(draft: Draft) -> builtins.list[dict[str, Any]]:
-    """The columns as `Playground.start` takes them; an edited version is a draft again."""
-    return [_asked(column) for column in draft["columns"]]
-
-
-def _asked(column: Mapping[str, Any]) -> dict[str, Any]:
-    engine, quantization = (column["way"] or AUTO).split("|")
-    version = _version(column)
-    unchanged = version is not None and _filled(dict(column), version) == column
-    named = f"{version['prompt_name']} v{version['number']}" if version else ""
-    return {
-        "id": column["id"],
-        "system_template": column["system"] or "",
-        "user_template": column["user"] or "",
-        "model_id": column["model"],
-        "engine": engine,
-        "quantization": quantization,
-        "generation": generation_of(column),
-        "prompt_id": version["prompt_id"] if version else None,
-        "prompt_version_id": version["id"] if version and unchanged else None,
-        "prompt_label": (named if unchanged else f"draft of {named}") if version else "draft",
-    }
-
-
-def generation_of(column: Mapping[str, Any]) -> dict[str, Any]:
-    """The generation parameters that a column's widgets hold."""
-    stop = [line for line in str(column["stop"] or "").splitlines() if line]
-    return {
-        "max_tokens": int(column["max_tokens"]),
-        "temperature": float(column["temperature"]),
-        "top_p": float(column["top_p"]),
-        "seed": None if column["seed"] is None else int(column["seed"]),
-        "stop": stop,
-    }
-
-
-def _version(column: Mapping[str, Any]) -> Row | None:
-    if not column.get("version"):
-        return None
-    found: Row = queries.read("prompts", "version", column["version"])
-    return found
-
-
-def _filled(column: Draft, version: Row) -> Draft:
-    generation = Generation.from_dict(version["generation"])
-    return {
-        **column,
-        "version": version["id"],
-        "system": version["system_template"],
-        "user": version["user_template"],
-        **_generation_fields(generation),
-    }
-
-
-def _generation_fields(generation: Generation) -> Draft:
-    return {
-        "max_tokens": generation.max_tokens,
-        "temperature": float(generation.temperature),
-        "top_p": float(generation.top_p),
-        "seed": generation.seed,
-        "stop": "\n".join(generation.stop),
-    }
-
 
 # a column's form
 
@@ -226,7 +95,7 @@ def _take_version(draft: Draft, column: Draft) -> None:
     if not chosen:
         return
     version = queries.read("prompts", "version", chosen)
-    for name, value in _filled({}, version).items():
+    for name, value in filled({}, version).items():
         st.session_state[widget(column, name)] = value
     save(draft)
 
@@ -284,3 +153,82 @@ def figures(row: Row) -> str:
 def running(rows: Sequence[Row]) -> bool:
     """Whether anything is still going on."""
     return any(row["state"] not in ENDED for row in rows)
+
+
+def values_form(draft: Draft, names: Sequence[str]) -> None:
+    """What the variables stand for: typed, or a row of a dataset."""
+    versions = {
+        row["newest_version_id"]: f"{row['name']} v{row['version_count']}"
+        for row in queries.read("datasets", "list")
+    }
+    left, right = st.columns([2, 1])
+    chosen = left.selectbox(
+        "Values",
+        [None, *versions],
+        format_func=lambda key: versions.get(key, "Type them here"),
+        index=[None, *versions].index(draft["dataset"]) if draft["dataset"] in versions else 0,
+        key="values-from",
+    )
+    draft["dataset"] = chosen
+    if chosen is None:
+        for name, column in zip(
+            names, st.columns(max(1, min(3, len(names)))) * len(names), strict=False
+        ):
+            draft["values"][name] = column.text_area(
+                name, draft["values"].get(name, ""), key=f"value-{name}", height=80
+            )
+        if not names:
+            st.caption("No variables: the prompts are sent as they are.")
+        return
+    count = queries.read("datasets", "count", chosen)
+    number = right.number_input(
+        "Row", min_value=1, max_value=count, value=min(draft["row"] + 1, count), key="values-row"
+    )
+    draft["row"] = int(number) - 1
+    row = queries.read("datasets", "page", chosen, offset=draft["row"], limit=1)[0]
+    draft["values"] = {k: v for k, v in row.items() if k not in ("row_id", "row_index")}
+    shown = {
+        name: text.shorten(str(draft["values"].get(name, "(not in this dataset)")), 400)
+        for name in names
+    }
+    with st.expander("The row's values", expanded=True):
+        ui.facts(shown or draft["values"])
+
+
+def details(row: Row) -> None:
+    """What stands under a finished answer: the exact prompt, the trace, saving."""
+    if row["rendered_prompt"]:
+        count = text.count(row["prompt_token_count"])
+        with st.expander(f"Exact prompt, {count} tokens"):
+            st.code(row["rendered_prompt"], language=None, wrap_lines=True)
+    with st.container(horizontal=True, gap="small"):
+        if row["trace_id"]:
+            st.link_button("Trace", f"/traces?trace={row['trace_id']}", icon=":material/timeline:")
+        if ui.may("prompts.write"):
+            with st.popover("Save version", icon=":material/bookmark_add:"):
+                name = (
+                    "" if row["asked"]["prompt_id"] else st.text_input("Name", key=f"n-{row['id']}")
+                )
+                message = st.text_input("What changed", key=f"m-{row['id']}")
+                st.button(
+                    "Save as new version",
+                    type="primary",
+                    key=f"s-{row['id']}",
+                    on_click=ui.guarded(_save_version),
+                    args=(row, name, message),
+                )
+
+
+def _save_version(row: Row, name: str, message: str) -> None:
+    asked = row["asked"]
+    prompts = ui.workbench().prompts
+    prompt_id = asked["prompt_id"] or prompts.create(ui.actor(), name)
+    version = prompts.save_version(
+        ui.actor(),
+        prompt_id,
+        system_template=asked["system_template"],
+        user_template=asked["user_template"],
+        generation=Generation.from_dict(asked["generation"]),
+        message=message,
+    )
+    ui.done(f"Saved as version {version['number']}")
