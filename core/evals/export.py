@@ -10,13 +10,19 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from core.clock import iso
+from core.datasets.examples import Example
 from core.errors import Invalid
+from core.evals.plan import Plan
+from core.evals.results import Results
+from core.evals.rows import inputs_text, stream_examples
 from core.store.database import Row
 
 FORMATS = ("csv", "jsonl", "parquet")
+PAGE_ROWS = 2_000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 COLUMNS: dict[str, str] = {
@@ -62,6 +68,39 @@ def write(rows: Iterator[Row], scorers: Sequence[str], kind: str) -> bytes:
     if kind == "parquet":
         return _parquet(flat, columns)
     raise Invalid(f"There is no export as {kind!r}.", hint=f"There are {', '.join(FORMATS)}.")
+
+
+def result_rows(results: Results, variants: Sequence[Row], home: Path, plan: Plan) -> Iterator[Row]:
+    """What `write` takes: results with scores and whole inputs, a page at a time."""
+    by_id = {variant["id"]: variant for variant in variants}
+    inputs, after = _Inputs(home, plan), -1
+    while page := results.full_page(after, PAGE_ROWS):
+        for row in page:
+            variant = by_id[row["variant_id"]]
+            yield {
+                **row,
+                "input": inputs.at(row["row_index"]),
+                "variant": variant["name"],
+                "prompt": variant["prompt_label"],
+                "model": variant["model_name"],
+                **{name: variant[name] for name in ("engine", "quantization", "device")},
+            }
+        after = page[-1]["row_index"]
+
+
+class _Inputs:
+    """Input texts by row index, asked for in rising order; read once, one at a time."""
+
+    def __init__(self, home: Path, plan: Plan) -> None:
+        self._examples = stream_examples(home, plan.rows, plan.row_count)
+        self._current: Example | None = None
+
+    def at(self, row_index: int) -> str | None:
+        while self._current is None or self._current.row_index < row_index:
+            self._current = next(self._examples, None)
+            if self._current is None:
+                return None
+        return inputs_text(self._current) if self._current.row_index == row_index else None
 
 
 def safe_cell(value: Any) -> Any:

@@ -9,14 +9,14 @@ verdict (nothing expected, nothing to judge, scores still being made) counts nei
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from core.evals.scorers import Scorer
+from core.evals.plan import Retry
+from core.evals.scorers import Scorer, parse_all
 from core.evals.statistics import (
     Paired,
     as_dict,
-    bootstrap_difference,
     paired_counts,
     values_needed,
     wilson,
@@ -26,27 +26,57 @@ from core.store.database import Row, Store
 FILTERS = ("all", "failures", "different")
 PREVIEW_CHARACTERS = 400
 
-# One row per result that counts (the last attempt), with `passed`.
+NO_FIGURES: Row = {
+    **dict.fromkeys(
+        (
+            "result_count", "ok_count", "failed_count", "judged_count", "passed_count",
+            "prompt_token_count", "completion_token_count", "cut_count",
+        ),
+        0,
+    ),
+    **dict.fromkeys(
+        (
+            "pass_rate", "pass_interval", "e2e_p50_ms", "e2e_p95_ms", "ttft_p50_ms", "ttft_p95_ms",
+            "compute_s", "tokens_per_s",
+        )
+    ),
+    "scores": [],
+}  # fmt: skip
+"""A variant before its first result."""
+NOT_COMPARED: Row = {
+    "fixed": 0,
+    "broke": 0,
+    "same": 0,
+    "difference": None,
+    "interval": None,
+    "p_value": None,
+}
+
+# One row per result that counts (the last attempt) of the runs asked for, with `passed`.
 JUDGED = """
     judged AS (
-        WITH verdicts AS (
-            SELECT variant_id, row_id, attempt, count(*) AS n, bool_and(passed) AS passed
-            FROM scores
-            WHERE run_id = $run AND annotator_kind = 'CODE'
-              AND list_contains($deciding::VARCHAR[], name)
+        WITH deciding AS (
+            SELECT unnest($deciding_runs::VARCHAR[]) AS run_id,
+                unnest($deciding_names::VARCHAR[]) AS name
+        ), needed AS (
+            SELECT run_id, count(*) AS n FROM deciding GROUP BY run_id
+        ), verdicts AS (
+            SELECT run_id, variant_id, row_id, attempt, count(*) AS n, bool_and(passed) AS passed
+            FROM scores JOIN deciding USING (run_id, name)
+            WHERE annotator_kind = 'CODE' AND list_contains($runs::VARCHAR[], run_id)
             GROUP BY ALL
         )
         SELECT r.*, CASE
-                WHEN len($deciding::VARCHAR[]) = 0 THEN NULL
+                WHEN needed.n IS NULL THEN NULL
                 WHEN r.state = 'failed' THEN false
-                WHEN coalesce(v.n, 0) < len($deciding::VARCHAR[]) THEN NULL
+                WHEN coalesce(v.n, 0) < needed.n THEN NULL
                 ELSE v.passed
             END AS passed
-        FROM run_results r LEFT JOIN verdicts v USING (variant_id, row_id, attempt)
-        WHERE r.run_id = $run
+        FROM run_results r LEFT JOIN needed USING (run_id)
+            LEFT JOIN verdicts v USING (run_id, variant_id, row_id, attempt)
+        WHERE list_contains($runs::VARCHAR[], r.run_id)
     )
 """
-
 
 # One row per row of the dataset that is to be shown: see `Runs.grid`.
 MATCHING = f"""
@@ -71,7 +101,8 @@ class Results:
     def __init__(self, store: Store, run_id: str, scorers: Sequence[Scorer]) -> None:
         self._store = store
         self._scorers = scorers
-        self._run = {"run": run_id, "deciding": [s.name for s in scorers if s.decides]}
+        self._run_id = run_id
+        self._run = _judging({run_id: scorers})
 
     def by_variant(self) -> dict[str, Row]:
         """Figures per variant id; a percentile is None where there are too few values for it."""
@@ -122,7 +153,7 @@ class Results:
             WHERE s.run_id = $run AND s.annotator_kind = 'CODE'
             GROUP BY ALL
             """,
-            {"run": self._run["run"]},
+            {"run": self._run_id},
         )
         order = [scorer.name for scorer in self._scorers]
         found: dict[str, list[Row]] = {}
@@ -187,64 +218,6 @@ class Results:
             },
         )
 
-    def differences(self, baseline_id: str, variant_id: str) -> list[Row]:
-        """Mean differences of what is measured, with bootstrap intervals, row by row."""
-        measured = [
-            ("end to end", "ms", self._pairs_of_latency(baseline_id, variant_id)),
-            *(
-                (scorer.name, "", self._pairs_of_score(scorer.name, baseline_id, variant_id))
-                for scorer in self._scorers
-                if scorer.kind in ("length", "embedding_similarity")
-            ),
-        ]
-        found = []
-        for name, unit, pairs in measured:
-            result = bootstrap_difference([b for b, _ in pairs], [v for _, v in pairs])
-            if result is not None:
-                difference, interval = result
-                found.append(
-                    {
-                        "name": name,
-                        "unit": unit,
-                        "pair_count": len(pairs),
-                        "difference": difference,
-                        "interval": as_dict(interval),
-                    }
-                )
-        return found
-
-    def _pairs_of_latency(self, baseline_id: str, variant_id: str) -> list[tuple[float, float]]:
-        return self._pairs(
-            """
-            SELECT b.e2e_ms AS b, v.e2e_ms AS v
-            FROM run_results b JOIN run_results v USING (run_id, row_id)
-            WHERE run_id = $run AND b.variant_id = $baseline AND v.variant_id = $variant
-              AND b.e2e_ms IS NOT NULL AND v.e2e_ms IS NOT NULL
-            """,
-            {"baseline": baseline_id, "variant": variant_id},
-        )
-
-    def _pairs_of_score(
-        self, name: str, baseline_id: str, variant_id: str
-    ) -> list[tuple[float, float]]:
-        return self._pairs(
-            """
-            WITH last AS (
-                SELECT s.variant_id, s.row_id, s.value
-                FROM scores s JOIN run_results r USING (run_id, variant_id, row_id, attempt)
-                WHERE s.run_id = $run AND s.name = $name AND s.value IS NOT NULL
-                  AND s.annotator_kind = 'CODE'
-            )
-            SELECT b.value AS b, v.value AS v FROM last b JOIN last v USING (row_id)
-            WHERE b.variant_id = $baseline AND v.variant_id = $variant
-            """,
-            {"name": name, "baseline": baseline_id, "variant": variant_id},
-        )
-
-    def _pairs(self, sql: str, parameters: Row) -> list[tuple[float, float]]:
-        rows = self._store.rows(sql, {"run": self._run["run"], **parameters})
-        return [(row["b"], row["v"]) for row in rows]
-
     def grid(
         self,
         *,
@@ -272,6 +245,15 @@ class Results:
         last = rows[-1]["row_index"] if len(rows) == limit else None
         return {"rows": rows, "total_count": total["n"] if total else 0, "after": last}
 
+    def failed(self) -> tuple[Retry, ...]:
+        """The rows that have failed, as what to ask again."""
+        rows = self._store.rows(
+            "SELECT variant_id, row_id, attempt FROM run_results"
+            " WHERE run_id = $run AND state = 'failed' ORDER BY row_index",
+            {"run": self._run_id},
+        )
+        return tuple(Retry(r["variant_id"], r["row_id"], r["attempt"] + 1) for r in rows)
+
     def full_page(self, after: int, limit: int) -> list[Row]:
         """Whole results with `scores` by name, of the next `limit` rows, in order."""
         found = self._store.rows(
@@ -290,7 +272,7 @@ class Results:
             LEFT JOIN scored USING (variant_id, row_id, attempt)
             ORDER BY row_index, v.position
             """,  # noqa: S608
-            {**self._run, "after": after, "limit": limit},
+            {**self._run, "run": self._run_id, "after": after, "limit": limit},
         )
         for row in found:
             row["scores"] = {score["name"]: score for score in row["scores"]}
@@ -321,13 +303,41 @@ class Results:
             WHERE s.run_id = $run AND list_contains($rows::VARCHAR[], s.row_id)
               AND s.annotator_kind = 'CODE'
             """,
-            {"run": self._run["run"], "rows": row_ids},
+            {"run": self._run_id, "rows": row_ids},
         )
         for score in scores:
             place = found.get(score.pop("row_id"), {}).get(score.pop("variant_id"))
             if place is not None:
                 place["scores"][score.pop("name")] = score
         return found
+
+
+def pass_rates(store: Store, runs: Sequence[Row]) -> dict[str, list[float | None]]:
+    """run id -> the pass rate of each variant in order, for a list of runs in one query."""
+    rows = store.rows(
+        f"""
+        WITH {JUDGED}
+        SELECT v.run_id, count(*) FILTER (j.passed) AS passed_count, count(j.passed) AS judged_count
+        FROM run_variants v LEFT JOIN judged j ON j.run_id = v.run_id AND j.variant_id = v.id
+        WHERE list_contains($runs::VARCHAR[], v.run_id)
+        GROUP BY v.run_id, v.id, v.position ORDER BY v.run_id, v.position
+        """,  # noqa: S608
+        _judging({run["id"]: parse_all(run["scorers"]) for run in runs}),
+    )
+    found: dict[str, list[float | None]] = {run["id"]: [] for run in runs}
+    for row in rows:
+        found[row["run_id"]].append(_rate(row["passed_count"], row["judged_count"]))
+    return found
+
+
+def _judging(runs: Mapping[str, Sequence[Scorer]]) -> Row:
+    """The parameters of JUDGED: the runs, and which of their scorers decide."""
+    deciding = [(run, s.name) for run, scorers in runs.items() for s in scorers if s.decides]
+    return {
+        "runs": list(runs),
+        "deciding_runs": [run for run, _ in deciding],
+        "deciding_names": [name for _, name in deciding],
+    }
 
 
 def _mark_changes(cells: dict[str, Row], baseline_id: str | None) -> None:
@@ -341,8 +351,10 @@ def _mark_changes(cells: dict[str, Row], baseline_id: str | None) -> None:
             cell["change"] = "same" if now == before else "fixed" if now else "broke"
 
 
-def paired_dict(paired: Paired) -> Row:
-    """A comparison as JSON."""
+def paired_dict(paired: Paired | None) -> Row:
+    """A comparison as JSON; None is a variant that shares no judged row with the baseline."""
+    if paired is None:
+        return dict(NOT_COMPARED)
     return {**asdict(paired), "interval": as_dict(paired.interval)}
 
 

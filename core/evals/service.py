@@ -7,20 +7,19 @@ Does not know: how rows are asked (runner), what figures mean (results), Streaml
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.clock import utc_now
-from core.datasets.examples import Example
 from core.errors import Conflict, Invalid, NotFound
 from core.evals import export
+from core.evals.differences import differences
 from core.evals.estimate import estimate
-from core.evals.plan import Plan, Retry
+from core.evals.plan import Plan
 from core.evals.planning import Planner, run_rows
-from core.evals.results import FILTERS, Results, paired_dict
-from core.evals.rows import find_example, inputs_text, stream_examples
+from core.evals.results import FILTERS, NO_FIGURES, Results, paired_dict, pass_rates
+from core.evals.rows import find_example
 from core.evals.scorers import parse_all
 from core.evals.statistics import hint
 from core.evals.variants import Variant
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     from core.prompts.service import Prompts
 
 Rows = list[Row]  # inside the class `list` is the method
-EXPORT_PAGE = 2_000
 
 
 class Runs:
@@ -89,15 +87,8 @@ class Runs:
             for column in columns:
                 insert_row(connection, "run_variants", column)
         self._start_job(actor, plan, str(run["name"]))
-        record(
-            self._store,
-            actor,
-            "runs.create",
-            plan.run_id,
-            name=run["name"],
-            dataset_version_id=version["id"],
-            variants=[column["name"] for column in columns],
-        )
+        names = [column["name"] for column in columns]
+        record(self._store, actor, "runs.create", plan.run_id, name=run["name"], variants=names)
         return plan.run_id
 
     @action
@@ -132,7 +123,8 @@ class Runs:
         before: str | None = None,
         limit: int = 100,
     ) -> Rows:
-        """Newest first, with `variant_names`, `result_count`, `failed_count` and the job's `state`,
+        """Newest first, with `created_by_name`, `variant_names`, `result_count`, `failed_count`,
+        `pass_rates` (in the variants' order; None: nothing judged) and the job's `state`,
         `progress_done`, `progress_total`, `eta_s`; `before` is the last id of the page before."""
         found = self._store.rows(
             """
@@ -145,8 +137,10 @@ class Runs:
                 FROM run_variants GROUP BY run_id
             )
             SELECT r.* EXCLUDE (plan), n.variant_names, coalesce(c.result_count, 0) AS result_count,
-                coalesce(c.failed_count, 0) AS failed_count
+                coalesce(c.failed_count, 0) AS failed_count,
+                coalesce(u.name, r.created_by) AS created_by_name
             FROM runs r LEFT JOIN counted c ON c.run_id = r.id LEFT JOIN named n ON n.run_id = r.id
+                LEFT JOIN users u ON u.id = r.created_by
             WHERE (r.archived_at IS NOT NULL) = $archived
               AND ($dataset IS NULL OR r.dataset_version_id = $dataset)
               AND ($before IS NULL OR r.id < $before)
@@ -161,7 +155,12 @@ class Runs:
                 "limit": limit,
             },
         )
-        return [{**self._parsed(row), **self._job_state(actor, row["job_id"])} for row in found]
+        runs = [self._parsed(row) for row in found]
+        rates = pass_rates(self._store, runs)
+        return [
+            {**run, "pass_rates": rates[run["id"]], **self._job_state(actor, run["job_id"])}
+            for run in runs
+        ]
 
     @action
     def get(self, actor: Actor, run_id: str) -> Row:
@@ -185,7 +184,7 @@ class Runs:
         versus = results.versus(run["baseline_variant_id"])
         variants = self._variants(run_id)
         for variant in variants:
-            variant.update(figures.get(variant["id"], _NO_FIGURES))
+            variant.update(figures.get(variant["id"], NO_FIGURES))
             variant.pop("variant_id", None)
             paired = versus.get(variant["id"])
             variant["versus"] = paired_dict(paired) if paired else None
@@ -287,8 +286,10 @@ class Runs:
         return {
             "baseline_variant_id": baseline_id,
             "variant_id": variant_id,
-            **(paired_dict(paired) if paired else _NOT_COMPARED),
-            "differences": results.differences(baseline_id, variant_id),
+            **paired_dict(paired),
+            "differences": differences(
+                self._store, run_id, parse_all(run["scorers"]), baseline_id, variant_id
+            ),
             "rows": results.changes(
                 baseline_id, variant_id, change=change, after=after, limit=limit
             ),
@@ -302,7 +303,10 @@ class Runs:
         """
         run = self._run(run_id)
         names = [scorer["name"] for scorer in run["scorers"]]
-        content = export.write(self._export_rows(run), names, kind)
+        rows = export.result_rows(
+            self._results(run), self._variants(run_id), self._store.home, self._plan(run_id)
+        )
+        content = export.write(rows, names, kind)
         record(self._store, actor, "runs.export", run_id, kind=kind)
         return content
 
@@ -320,14 +324,9 @@ class Runs:
             raise Conflict(
                 f"The run is {state}: rows are missing.", hint="Resume it first, then retry."
             )
-        failed = self._store.rows(
-            "SELECT variant_id, row_id, attempt FROM run_results"
-            " WHERE run_id = $run AND state = 'failed' ORDER BY row_index",
-            {"run": run_id},
-        )
-        if not failed:
+        retry = self._results(run).failed()
+        if not retry:
             raise Conflict("No row has failed.")
-        retry = tuple(Retry(r["variant_id"], r["row_id"], r["attempt"] + 1) for r in failed)
         plan = replace(self._plan(run_id), retry=retry)
         self._start_job(actor, plan, f"{run['name']}: {len(retry)} failed rows again")
         record(self._store, actor, "runs.retry_failed", run_id, row_count=len(retry))
@@ -388,39 +387,6 @@ class Runs:
         except NotFound:
             return None  # retention may have taken it
 
-    def _export_rows(self, run: Row) -> Iterator[Row]:
-        """Results with scores and whole inputs, a page at a time."""
-        variants = {variant["id"]: variant for variant in self._variants(run["id"])}
-        results, after = self._results(run), -1
-        inputs = _Inputs(self._store.home, self._plan(run["id"]))
-        while page := results.full_page(after, EXPORT_PAGE):
-            for row in page:
-                variant = variants[row["variant_id"]]
-                yield {
-                    **row,
-                    "input": inputs.at(row["row_index"]),
-                    "variant": variant["name"],
-                    "prompt": variant["prompt_label"],
-                    "model": variant["model_name"],
-                    **{name: variant[name] for name in ("engine", "quantization", "device")},
-                }
-            after = page[-1]["row_index"]
-
-
-class _Inputs:
-    """Input texts by row index, asked for in rising order; read once, one at a time."""
-
-    def __init__(self, home: Path, plan: Plan) -> None:
-        self._examples = stream_examples(home, plan.rows, plan.row_count)
-        self._current: Example | None = None
-
-    def at(self, row_index: int) -> str | None:
-        while self._current is None or self._current.row_index < row_index:
-            self._current = next(self._examples, None)
-            if self._current is None:
-                return None
-        return inputs_text(self._current) if self._current.row_index == row_index else None
-
 
 _JOB_COLUMNS = {
     "state": "state",
@@ -432,27 +398,3 @@ _JOB_COLUMNS = {
     "started_at": "started_at",
     "ended_at": "ended_at",
 }
-_NOT_COMPARED: Row = {
-    "fixed": 0,
-    "broke": 0,
-    "same": 0,
-    "difference": None,
-    "interval": None,
-    "p_value": None,
-}
-_NO_FIGURES: Row = {
-    **dict.fromkeys(
-        (
-            "result_count", "ok_count", "failed_count", "judged_count", "passed_count",
-            "prompt_token_count", "completion_token_count", "cut_count",
-        ),
-        0,
-    ),
-    **dict.fromkeys(
-        (
-            "pass_rate", "pass_interval", "e2e_p50_ms", "e2e_p95_ms", "ttft_p50_ms", "ttft_p95_ms",
-            "compute_s", "tokens_per_s",
-        )
-    ),
-    "scores": [],
-}  # fmt: skip

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import hypothesis
 import pytest
 
 from core.evals.variants import Variant
@@ -17,6 +19,10 @@ from core.models.spec import WorkerSpec
 from core.settings import Settings
 from core.store.database import Row
 from core.workbench import OWNER, Workbench
+
+# Two cores shared with model workers: how long an example takes says nothing here.
+hypothesis.settings.register_profile("busy machine", deadline=None)
+hypothesis.settings.load_profile("busy machine")
 
 LABELS = ("billing", "shipping", "account", "bug")
 
@@ -112,8 +118,8 @@ class World:
         return str(self.runs.get(OWNER, run_id)["job_id"])
 
 
-@pytest.fixture
-def world(settings: Settings) -> Iterator[World]:
+@contextlib.contextmanager
+def open_world(settings: Settings) -> Iterator[World]:
     with Workbench.open(settings) as workbench:
         prompt_ids = []
         for name, template in (("plain", "{{text}}"), ("polite", "Please label: {{text}}")):
@@ -122,6 +128,11 @@ def world(settings: Settings) -> Iterator[World]:
                 OWNER, prompt_id, system_template="", user_template=template
             )
             prompt_ids.append(version["id"])
-        made = World(workbench, prompt_ids)
+        yield World(workbench, prompt_ids)
+        WorkerPool(settings.home).stop_all()
+
+
+@pytest.fixture
+def world(settings: Settings) -> Iterator[World]:
+    with open_world(settings) as made:
         yield made
-        WorkerPool(made.home).stop_all()

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.clock import utc_iso
-from core.evals.results import Results
+from core.evals.differences import differences
+from core.evals.results import Results, pass_rates
 from core.evals.scorers import parse_all
 from core.store.database import Store, insert_missing
 
@@ -184,12 +185,12 @@ def test_differences_of_what_is_measured_come_with_intervals(shared: Store) -> N
             for row in range(20)
         },
     )
-    results = Results(shared, "r", SCORERS)
-    [latency] = results.differences("v0", "v1")
+    [latency] = differences(shared, "r", SCORERS, "v0", "v1")
     assert (latency["name"], latency["pair_count"]) == ("end to end", 20)
     assert latency["difference"] == pytest.approx(25)
     assert latency["interval"]["low"] == pytest.approx(25)
-    assert results.by_variant()["v1"]["e2e_p95_ms"] is not None, "twenty values are enough"
+    figures = Results(shared, "r", SCORERS).by_variant()
+    assert figures["v1"]["e2e_p95_ms"] is not None, "twenty values are enough"
 
 
 def test_without_a_pass_condition_nothing_is_judged_and_different_means_the_outputs(
@@ -208,5 +209,6 @@ def test_without_a_pass_condition_nothing_is_judged_and_different_means_the_outp
     results = Results(shared, "r", parse_all([{"kind": "length", "name": "words"}]))
     assert results.by_variant()["v0"]["pass_rate"] is None
     assert results.versus("v0") == {}
+    assert pass_rates(shared, []) == {}
     page = results.grid(show="different", search="", after=None, limit=9, baseline_id="v0")
     assert [row["row_index"] for row in page["rows"]] == [0]

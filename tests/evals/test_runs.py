@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,28 +16,32 @@ from core.governance.permissions import Actor
 from core.jobs.folder import JobFolder
 from core.models.pool import WorkerPool
 from core.models.spec import WorkerSpec
+from core.settings import Settings
 from core.workbench import OWNER
-from tests.evals.conftest import LABELS, World, wait_for
+from tests.evals.conftest import LABELS, World, open_world, wait_for
 
 RIGHT = {f"ticket {i}": LABELS[i % 4] for i in range(4)}
 EMBEDDER = WorkerSpec("embedder", "embedder", "scripted", "fp32", kind="embedding")
 
 
-@pytest.fixture
-def compared(world: World) -> tuple[World, str]:
-    """Four rows; 'good' gets three of them, 'bad' one, on one model each."""
-    run_id = world.start(
-        world.variant(0, name="bad", model="bad", default="billing"),
-        world.variant(1, name="good", model="good", replies=RIGHT | {"ticket 3": "it is a bug"}),
-        rows=4,
-        scorers=[
-            {"kind": "exact_match", "name": "label"},
-            {"kind": "length", "name": "words"},
-            {"kind": "latency", "name": "soon", "max_ms": 60_000},
-        ],
-    )
-    world.finish(run_id)
-    return world, run_id
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, str]]:
+    """Four rows; 'good' gets three of them, 'bad' one, on one model each. Read by many tests."""
+    with open_world(Settings(home=tmp_path_factory.mktemp("compared") / "home")) as world:
+        run_id = world.start(
+            world.variant(0, name="bad", model="bad", default="billing"),
+            world.variant(
+                1, name="good", model="good", replies=RIGHT | {"ticket 3": "it is a bug"}
+            ),
+            rows=4,
+            scorers=[
+                {"kind": "exact_match", "name": "label"},
+                {"kind": "length", "name": "words"},
+                {"kind": "latency", "name": "soon", "max_ms": 60_000},
+            ],
+        )
+        world.finish(run_id)
+        yield world, run_id
 
 
 def test_the_summary_has_rates_with_intervals_and_the_change_against_the_baseline(
@@ -53,6 +58,9 @@ def test_the_summary_has_rates_with_intervals_and_the_change_against_the_baselin
     assert (good["versus"]["fixed"], good["versus"]["broke"], good["versus"]["same"]) == (2, 0, 2)
     assert good["versus"]["p_value"] == pytest.approx(0.5)
     assert bad["versus"] is None
+    [listed] = world.runs.list(OWNER)
+    assert listed["pass_rates"] == [bad["pass_rate"], good["pass_rate"]]
+    assert listed["created_by_name"] == OWNER.id
     by_name = {score["name"]: score for score in good["scores"]}
     assert by_name["label"]["pass_rate"] == 0.75
     assert (by_name["words"]["pass_rate"], by_name["words"]["mean"]) == (None, 1.75)
@@ -67,9 +75,10 @@ def test_the_summary_has_rates_with_intervals_and_the_change_against_the_baselin
 
 def test_the_baseline_can_be_another_variant(compared: tuple[World, str]) -> None:
     world, run_id = compared
-    good_id = world.runs.get(OWNER, run_id)["variants"][1]["id"]
+    bad_id, good_id = (v["id"] for v in world.runs.get(OWNER, run_id)["variants"])
     world.runs.set_baseline(OWNER, run_id, good_id)
     bad, good = world.runs.summary(OWNER, run_id)["variants"]
+    world.runs.set_baseline(OWNER, run_id, bad_id)
     assert (bad["versus"]["fixed"], bad["versus"]["broke"], good["versus"]) == (0, 2, None)
     with pytest.raises(NotFound):
         world.runs.set_baseline(OWNER, run_id, "variant_of_another_run")
@@ -351,6 +360,14 @@ def test_two_variants_cannot_share_a_given_name_and_unnamed_twins_get_numbers(wo
     names = [v["name"] for v in world.runs.get(OWNER, run_id)["variants"]]
     assert names[1] == names[0] + " (2)"
     world.finish(run_id)
+
+
+def test_only_the_owner_of_the_files_may_name_a_worker_s_files(world: World) -> None:
+    engineer = Actor("u3", "Eng", "engineer")
+    with pytest.raises(Forbidden, match="ready-made worker spec"):
+        world.runs.create(engineer, "x", world.tickets(), [world.variant()])
+    with pytest.raises(Forbidden):
+        world.runs.estimate(engineer, world.tickets(), [], embedding=EMBEDDER)
 
 
 def test_reviewers_see_no_runs_and_leads_change_none(world: World) -> None:
