@@ -82,7 +82,14 @@ def nothing_yet() -> None:
                 icon=":material/deployed_code:")  # fmt: skip
 
 
+def wants_form() -> bool:
+    asked = ui.may("runs.write") and ui.param("new") is not None
+    return asked and not run_form.missing()
+
+
 def show_list() -> None:
+    if wants_form():
+        st.rerun()  # a button in this fragment asked for it, and the form belongs to the page
     search = st.text_input(
         "Search", key="q", bind="query-params", placeholder="Name or dataset", width=300
     )
@@ -104,8 +111,7 @@ def show_list() -> None:
 
 
 page = ui.page("Runs", "Variants over a dataset: which is better, and is it sure?", key="runs")
-writing = ui.may("runs.write") and ui.param("new") is not None
-if writing and not run_form.missing():
+if wants_form():
     with page.actions:
         st.button("Back to the runs", icon=":material/arrow_back:", on_click=close_form)
         st.button("Start over", on_click=run_form.begin_empty, help="Forgets what is typed here")
