@@ -101,24 +101,27 @@ def test_every_page_asks_its_questions_in_under_a_second(
     million: Workbench, questions: Callable[..., list[Question]]
 ) -> None:
     took: dict[str, float] = {}
+    cpu: dict[str, float] = {}
+    lines = []
     for name in ("overview", "latency", "quality", "traces"):
         for period in ("30d", "24h"):
             asked = questions(name, period=period)
             times = [answered(million, asked) for _ in range(REPEATS)]
-            wall_s, cpu_s = (min(each) for each in zip(*times, strict=True))
-            took[f"{name} {period}"] = wall_s
-            print(
-                f"\n{name:9} {period:>4}: {len(asked):2} queries, {wall_s * 1000:5.0f} ms,"
-                f" {cpu_s * 1000:5.0f} ms of CPU",
-                end="",
+            key = f"{name} {period}"
+            took[key], cpu[key] = (min(each) for each in zip(*times, strict=True))
+            lines.append(
+                f"{key:12}: {len(asked):2} queries, {took[key] * 1000:5.0f} ms,"
+                f" {cpu[key] * 1000:5.0f} ms of CPU"
             )
     resident_mb = psutil.Process().memory_info().rss / 1e6
     baseline = pandas_overview(million)
+    print("\n" + "\n".join(lines))
     print(
-        f"\noverview in pandas over the whole table: {baseline * 1000:.0f} ms,"
+        f"overview in pandas over the whole table: {baseline * 1000:.0f} ms,"
         f" {baseline / took['overview 30d']:.1f} times as long as Lathe's queries over 30 days,"
         f" {baseline / took['overview 24h']:.0f} times as over 24 h"
         f"\nresident memory before pandas, test runner included: {resident_mb:.0f} MB"
     )
-    assert max(took.values()) < MOST_S
+    # By CPU, over all cores: what the queries take on one quiet core, whatever else runs here now.
+    assert max(cpu.values()) < MOST_S
     assert resident_mb < MOST_MB
