@@ -101,9 +101,10 @@ def _words(pieces: Iterable[tuple[str, str]], op: str) -> int:
 
 
 def _piece(op: str, piece: str, *, whitespace: bool) -> str:
-    if whitespace or (op != "equal" and piece.isspace()):
-        piece = piece.translate(_SIGNS)
-    escaped = html.escape(piece)
+    signs = whitespace or (op != "equal" and piece.isspace())
+    escaped = html.escape(piece.translate(_SIGNS) if signs else piece)
+    if signs:
+        escaped = escaped.replace("·", "·<wbr>")  # a line may break where the space was
     if op == "equal":
         return escaped
     return f'<{_TAGS[op]} style="{_STYLES[op]}">{escaped}</{_TAGS[op]}>'

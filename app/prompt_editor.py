@@ -127,7 +127,7 @@ def _state(prompt: Row, newest: Row | None, content: Content, *, fixed: bool) ->
             st.markdown(f":gray[{said}]", width="content")
             return
         st.markdown(
-            ":orange-badge[:material/edit: Draft] :gray[kept as you write, not a version yet]",
+            ":orange-badge[:material/edit: Draft] :gray[kept as you write]",
             width="content",
         )
         with st.container(horizontal=True, gap="small", width="content"):

@@ -12,12 +12,12 @@ from core.store.database import Row
 
 SUGGESTED = ("production", "staging")
 COLUMNS = {
-    "label": tables.text("Version", width=70),
-    "message": tables.text("What changed", width="large"),
-    "tags": tables.badges("Tags", width=150),
-    "author": tables.text("Author", width=110),
-    "created_at": tables.time("Saved", width=120),
-    "hash": tables.text("Hash", width=90, help="The first figures of the content's sha256"),
+    "label": tables.text("Version", width=66),
+    "message": tables.text("What changed", width=315),
+    "tags": tables.badges("Tags", width=130),
+    "author": tables.text("Author", width=95),
+    "created_at": tables.time("Saved", width=110),
+    "hash": tables.text("Hash", width=85, help="The first figures of the content's sha256"),
 }
 
 

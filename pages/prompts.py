@@ -9,12 +9,12 @@ from app import prompt_editor, prompt_versions, queries, tables, text, ui
 from core.store.database import Row
 
 COLUMNS = {
-    "name": tables.text("Prompt", width="medium"),
-    "description": tables.text("What it does", width="large"),
-    "newest": tables.text("Version", width=70),
-    "variables": tables.badges("Variables", width=170),
-    "tagged": tables.badges("Tags", width=150),
-    "updated_at": tables.time("Changed", width=120),
+    "name": tables.text("Prompt", width=170),
+    "description": tables.text("What it does", width=225),
+    "newest": tables.text("Version", width=66),
+    "variables": tables.badges("Variables", width=150),
+    "tagged": tables.badges("Tags", width=125),
+    "updated_at": tables.time("Changed", width=105),
 }
 
 

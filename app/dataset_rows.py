@@ -1,0 +1,210 @@
+"""The rows of a dataset's version: searched and paged by SQL, one of them in a drawer.
+
+Knows: one version's rows. Does not know: how they came in.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import streamlit as st
+
+from app import queries, tables, text, ui
+from core.datasets.mapping import ROLES
+from core.store.database import Row
+
+PER_PAGE = 50
+WIDTHS = {"input": 260, "expected": 140, "metadata": 120}
+VERSION_COLUMNS = {
+    "number": tables.text("Version", width=66),
+    "message": tables.text("Message", width=235),
+    "row_count": tables.number("Rows", width=80),
+    "source": tables.text("File", width=180),
+    "author": tables.text("Author", width=95),
+    "created_at": tables.time("Imported", width=105),
+    "hash": tables.text("Hash", width=85, help="The first figures of the content's sha256"),
+}
+
+
+def rows(versions: list[Row], version: Row) -> None:
+    """The version, the search and the page in one row; below it the table."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        _version_choice(versions, version)
+        search = st.text_input(
+            "Search rows",
+            key="find",
+            bind="query-params",
+            icon=":material/search:",
+            placeholder="Words anywhere in a row",
+            width=320,
+            on_change=_first_page,
+        )
+    total = queries.read("datasets", "count", version["id"], search=search)
+    _parts(version)
+    if not total:
+        st.info("No row has all of these words.", icon=":material/filter_alt:")
+        return
+    pages = math.ceil(total / PER_PAGE)
+    place = st.container()  # the table stands above the pages, which decide what it shows
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    ):
+        said = st.container(width="content")
+        number = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
+    offset = (min(number, pages) - 1) * PER_PAGE
+    found = queries.read(
+        "datasets", "page", version["id"], offset=offset, limit=PER_PAGE, search=search
+    )
+    with place:
+        key = f"rows-{version['id']}-{offset}-{search}"
+        picked = tables.pick(
+            [_as_listed(row) for row in found],
+            _columns(version),
+            key=key,
+            alt=f"Rows {offset + 1} to {offset + len(found)} of {version['label']}",
+            height="content" if len(found) <= 12 else 460,
+        )
+    what = "matching row" if search.split() else "row"
+    said.caption(
+        f"{text.count(offset + 1)} to {text.count(offset + len(found))} of "
+        f"{text.plural(total, what)}. Select one to read it."
+    )
+    if picked is None:
+        st.session_state.pop("row-at", None)
+        return
+    at = next(i for i, row in enumerate(found) if row["row_id"] == picked["row_id"])
+    if st.session_state.get("row-from") != (key, at):
+        st.session_state["row-from"], st.session_state["row-at"] = (key, at), offset + at
+    ui.drawer("Row", width="medium", clears=key)(_detail)(version, search, total)
+
+
+def history(versions: list[Row]) -> None:
+    """Every version: what was imported when, by whom, from which file."""
+    names = queries.read("users", "names")
+    tables.show(
+        [
+            {
+                **row,
+                "number": f"v{row['number']}",
+                "author": names.get(row["created_by"], text.NOTHING),
+                "hash": row["content_hash"][:8],
+            }
+            for row in versions
+        ],
+        VERSION_COLUMNS,
+        alt="Versions, newest first",
+        height="content" if len(versions) <= 12 else 460,
+    )
+    st.caption(
+        "A version never changes; the same rows again give the version that is there. A row that "
+        "is in two versions has the same id in both."
+    )
+
+
+def _version_choice(versions: list[Row], version: Row) -> None:
+    by_id = {row["id"]: row for row in versions}
+    key = f"version-of-{version['dataset_id']}"
+    st.session_state[key] = version["id"]
+    st.selectbox(
+        "Version",
+        list(by_id),
+        format_func=lambda id_: (
+            f"v{by_id[id_]['number']} · {text.plural(by_id[id_]['row_count'], 'row')} · "
+            f"{text.relative(by_id[id_]['created_at'])}"
+        ),
+        key=key,
+        width=260,
+        on_change=_choose,
+        args=(key,),
+    )
+
+
+def _choose(key: str) -> None:
+    ui.set_params(version=st.session_state[key])
+    _first_page()
+
+
+def _first_page() -> None:
+    if "page" in st.session_state:
+        st.session_state["page"] = 1
+
+
+def _parts(version: Row) -> None:
+    """Which column plays which part."""
+    parts = []
+    for role, word in (("input", "Inputs"), ("expected", "Expected"), ("metadata", "Metadata")):
+        names = [c["name"] for c in version["columns"] if c["role"] == role]
+        if names:
+            parts.append(f"{word} {' '.join(f'`{name}`' for name in names)}")
+    st.markdown(" :gray[·] ".join(parts))
+
+
+def _columns(version: Row) -> dict[str, Any]:
+    order = ("input", "expected", "metadata")
+    columns = sorted(version["columns"], key=lambda column: order.index(column["role"]))
+    return {
+        "_number": tables.number("Row", width=60),
+        **{
+            c["name"]: tables.text(
+                c["name"], width=WIDTHS[c["role"]], help=f"{c['role']}: {ROLES[c['role']]}"
+            )
+            for c in columns
+        },
+    }
+
+
+def _as_listed(row: Row) -> Row:
+    shown = {name: _cell(value) for name, value in row.items() if name != "row_index"}
+    return {**shown, "_number": row["row_index"] + 1}
+
+
+def _cell(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _move(step: int) -> None:
+    st.session_state["row-at"] += step
+
+
+def _detail(version: Row, search: str, total: int) -> None:
+    """One row in full, and the ones before and after it."""
+    at = st.session_state.get("row-at", 0)
+    found = queries.read("datasets", "page", version["id"], offset=at, limit=1, search=search)
+    if not found:
+        st.info("This row is not there any more.")
+        return
+    row = found[0]
+    with st.container(
+        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
+    ):
+        st.markdown(
+            f"**Row {text.count(row['row_index'] + 1)}** :gray[of {text.escape(version['label'])}]",
+            width="content",
+        )
+        with st.container(horizontal=True, gap="small", width="content"):
+            st.button(
+                "Previous", icon=":material/keyboard_arrow_up:", key="row-previous", shortcut="K",
+                disabled=at == 0, on_click=_move, args=(-1,),
+            )  # fmt: skip
+            st.button(
+                "Next", icon=":material/keyboard_arrow_down:", key="row-next", shortcut="J",
+                disabled=at + 1 >= total, on_click=_move, args=(1,),
+            )  # fmt: skip
+    metadata = {}
+    for column in version["columns"]:
+        value = row[column["name"]]
+        if column["role"] == "metadata":
+            metadata[column["name"]] = None if value is None else text.escape(_cell(value) or "")
+            continue
+        what = "input" if column["role"] == "input" else "expected answer"
+        st.markdown(f"**{text.escape(column['name'])}** :gray[· {what}]")
+        if value is None:
+            st.caption("Blank in this row.")
+        else:
+            shown = value if isinstance(value, str) else json.dumps(value, indent=2)
+            st.code(shown or " ", language=None, wrap_lines=True)
+    ui.facts({**metadata, "Row id": f"`{row['row_id']}`"})
