@@ -1,7 +1,7 @@
 """The playground's draft: what a person has typed and chosen, column by column.
 
-Knows: the draft's shape and which widget holds which part of it. Does not know: how columns run
-(`core.evals.playground`). The draft is kept in the database, so a reload loses nothing.
+Knows: the draft's shape, and that it is kept in the database, so that a reload loses nothing.
+Does not know: how a column looks (`playground_parts`) or runs (`core.evals.playground`).
 """
 
 from __future__ import annotations
@@ -12,25 +12,17 @@ from typing import Any
 
 import streamlit as st
 
-from app import queries, ui
-from core.errors import Invalid
+from app import prompt_form, queries, ui
+from core.errors import NotFound
 from core.evals.playground import MOST_COLUMNS
-from core.generation import Generation
 from core.ids import new_id
-from core.prompts.template import parse
 from core.store.database import Row
 
 DRAFT = "playground"
-FIELDS = ("version", "system", "user", "model", "way", "max_tokens", "temperature", "top_p",
-          "seed", "stop")  # fmt: skip
 LETTERS = "ABCDEF"
-NO_VERSION = ""
-AUTO = "auto|auto"
+WAY = ("model_id", "engine", "quantization")
 
 Draft = dict[str, Any]
-
-
-# the draft
 
 
 def load() -> Draft:
@@ -45,20 +37,21 @@ def load() -> Draft:
 def save(draft: Draft) -> None:
     """Keep what the widgets hold now."""
     for column in draft["columns"]:
-        for name in FIELDS:
-            key = widget(column, name)
-            if key in st.session_state:
-                column[name] = st.session_state[key]
+        if prompt_form.loaded(column["id"]):
+            column["content"] = prompt_form.read(column["id"])
     ui.workbench().drafts.put(ui.actor(), DRAFT, draft)
 
 
-def new_column(*, version: Row | None = None, model_id: str | None = None) -> Draft:
+def new_column(version: Row | None = None) -> Draft:
     """A column from a prompt version, or an empty one."""
-    column = {
-        "id": new_id("col"), "version": NO_VERSION, "system": "", "user": "",
-        "model": model_id, "way": AUTO, **_generation_fields(Generation()),
-    }  # fmt: skip
-    return filled(column, version) if version else column
+    return {
+        "id": new_id("col"),
+        "version": version["id"] if version else None,
+        "content": content_of(version) if version else prompt_form.empty(),
+        "model_id": None,
+        "engine": "auto",
+        "quantization": "auto",
+    }
 
 
 def add_column(draft: Draft) -> None:
@@ -75,20 +68,11 @@ def remove_column(draft: Draft, column_id: str) -> None:
     save(draft)
 
 
-def widget(column: Mapping[str, Any], name: str) -> str:
-    """The key of the widget that holds one part of a column."""
-    return f"{column['id']}-{name}"
-
-
 def variables(draft: Draft) -> builtins.list[str]:
     """Every variable of every column's templates, in order; a broken template has none."""
     found: dict[str, None] = {}
     for column in draft["columns"]:
-        for part in (column["system"], column["user"]):
-            try:
-                found.update(dict.fromkeys(parse(part or "").variables))
-            except Invalid:
-                continue  # said where it is run
+        found |= dict.fromkeys(prompt_form.check(column["content"]).variables)
     return builtins.list(found)
 
 
@@ -97,60 +81,31 @@ def asked(draft: Draft) -> builtins.list[dict[str, Any]]:
     return [_asked(column) for column in draft["columns"]]
 
 
-def _asked(column: Mapping[str, Any]) -> dict[str, Any]:
-    engine, quantization = (column["way"] or AUTO).split("|")
-    version = _version(column)
-    unchanged = version is not None and filled(dict(column), version) == column
-    named = f"{version['prompt_name']} v{version['number']}" if version else ""
-    return {
-        "id": column["id"],
-        "system_template": column["system"] or "",
-        "user_template": column["user"] or "",
-        "model_id": column["model"],
-        "engine": engine,
-        "quantization": quantization,
-        "generation": generation_of(column),
-        "prompt_id": version["prompt_id"] if version else None,
-        "prompt_version_id": version["id"] if version and unchanged else None,
-        "prompt_label": (named if unchanged else f"draft of {named}") if version else "draft",
-    }
+def content_of(version: Row) -> prompt_form.Content:
+    """What a prompt version holds, as the form reads it."""
+    return {name: version[name] for name in ("system_template", "user_template", "generation")}
 
 
-def generation_of(column: Mapping[str, Any]) -> dict[str, Any]:
-    """The generation parameters that a column's widgets hold."""
-    stop = [line for line in str(column["stop"] or "").splitlines() if line]
-    return {
-        "max_tokens": int(column["max_tokens"]),
-        "temperature": float(column["temperature"]),
-        "top_p": float(column["top_p"]),
-        "seed": None if column["seed"] is None else int(column["seed"]),
-        "stop": stop,
-    }
-
-
-def _version(column: Mapping[str, Any]) -> Row | None:
-    if not column.get("version"):
+def version_of(column: Mapping[str, Any]) -> Row | None:
+    """The prompt version a column began with."""
+    if not column["version"]:
         return None
-    found: Row = queries.read("prompts", "version", column["version"])
+    try:
+        found: Row = queries.read("prompts", "version", column["version"])
+    except NotFound:
+        return None  # a draft may be older than what it names
     return found
 
 
-def filled(column: Draft, version: Row) -> Draft:
-    generation = Generation.from_dict(version["generation"])
+def _asked(column: Mapping[str, Any]) -> dict[str, Any]:
+    version = version_of(column)
+    unchanged = version is not None and content_of(version) == column["content"]
+    label = f"{version['prompt_name']} v{version['number']}" if version else ""
     return {
-        **column,
-        "version": version["id"],
-        "system": version["system_template"],
-        "user": version["user_template"],
-        **_generation_fields(generation),
-    }
-
-
-def _generation_fields(generation: Generation) -> Draft:
-    return {
-        "max_tokens": generation.max_tokens,
-        "temperature": float(generation.temperature),
-        "top_p": float(generation.top_p),
-        "seed": generation.seed,
-        "stop": "\n".join(generation.stop),
+        "id": column["id"],
+        **column["content"],
+        **{name: column[name] for name in WAY},
+        "prompt_id": version["prompt_id"] if version else None,
+        "prompt_version_id": version["id"] if version and unchanged else None,
+        "prompt_label": (label if unchanged else f"draft of {label}") if version else "draft",
     }

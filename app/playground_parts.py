@@ -5,22 +5,12 @@ Knows: how these look. Does not know: the draft's keeping (`playground_draft`), 
 
 from __future__ import annotations
 
-import builtins
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from app import queries, text, ui
-from app.playground_draft import (
-    AUTO,
-    FIELDS,
-    NO_VERSION,
-    Draft,
-    filled,
-    remove_column,
-    save,
-    widget,
-)
+from app import prompt_form, queries, text, ui, variant_form
+from app.playground_draft import WAY, Draft, content_of, remove_column, save, version_of
 from core.evals.playground import ENDED
 from core.generation import Generation
 from core.store.database import Row
@@ -30,73 +20,46 @@ from core.store.database import Row
 
 def column_form(draft: Draft, column: Draft, letter: str, names: Mapping[str, str]) -> None:
     """Everything a column is asked. `names` maps prompt version ids to what people call them."""
-    for name in FIELDS:
-        st.session_state.setdefault(widget(column, name), column[name])
+    key = column["id"]
+    if not prompt_form.loaded(key):
+        prompt_form.load(key, column["content"])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.selectbox(
+        variant_form.choose(
             f"**{letter}** · Prompt",
-            [NO_VERSION, *names],
-            format_func=lambda key: names.get(key, "Not saved"),
-            key=widget(column, "version"),
+            [None, *names],
+            lambda version_id: names.get(version_id or "", "Not saved yet"),
+            key=f"{key}-version",
+            start=column["version"],
             on_change=_take_version,
             args=(draft, column),
         )
-        _settings(draft, column)
-    models = {row["id"]: row["name"] for row in queries.read("models", "list", kind="chat")}
-    if st.session_state[widget(column, "model")] not in models:
-        st.session_state[widget(column, "model")] = next(iter(models), None)
+        with st.popover("", icon=":material/tune:", help="How answers are drawn"):
+            prompt_form.generation(key, per_row=2)
+            if len(draft["columns"]) > 1:
+                st.button(
+                    "Remove this column",
+                    icon=":material/delete:",
+                    key=f"{key}-remove",
+                    on_click=remove_column,
+                    args=(draft, key),
+                )
     with st.container(horizontal=True, gap="small"):
-        model_id = st.selectbox(
-            "Model", builtins.list(models), format_func=models.get, key=widget(column, "model")
-        )
-        _way(column, model_id)
-    st.text_area("System message", key=widget(column, "system"), height=80)
-    st.text_area(
-        "User message",
-        key=widget(column, "user"),
-        height=140,
-        placeholder="Write the prompt; {{name}} is filled in from the values below.",
-    )
-
-
-def _way(column: Draft, model_id: str | None) -> None:
-    ways = {AUTO: "Auto: the fastest here"}
-    for choice in queries.read("models", "choices", model_id) if model_id else ():
-        if choice["why_not"] is None:
-            ways[f"{choice['engine']}|{choice['quantization']}"] = choice["label"]
-    key = widget(column, "way")
-    if st.session_state[key] not in ways:
-        st.session_state[key] = AUTO
-    st.selectbox("Engine and quantization", builtins.list(ways), format_func=ways.get, key=key)
-
-
-def _settings(draft: Draft, column: Draft) -> None:
-    with st.popover("", icon=":material/tune:", help="How answers are drawn"):
-        st.number_input(
-            "Most new tokens", min_value=1, max_value=131072, key=widget(column, "max_tokens")
-        )
-        st.slider("Temperature", 0.0, 2.0, step=0.05, key=widget(column, "temperature"),
-                  help="0 always takes the likeliest token.")  # fmt: skip
-        st.slider("Top p", 0.05, 1.0, step=0.05, key=widget(column, "top_p"))
-        st.number_input("Seed", min_value=0, key=widget(column, "seed"), placeholder="random")
-        st.text_area("Stop texts, one a line", key=widget(column, "stop"), height=68)
-        if len(draft["columns"]) > 1:
-            st.button(
-                "Remove this column",
-                icon=":material/delete:",
-                key=widget(column, "remove"),
-                on_click=remove_column,
-                args=(draft, column["id"]),
-            )
+        way = variant_form.model_way(key, start=column, purpose="interactive")
+    if way is None:
+        st.warning("Add a chat model on the Models page first.", icon=":material/deployed_code:")
+    else:
+        column.update({name: way[name] for name in WAY})
+        if way["why_not"]:
+            st.warning(text.escape(way["why_not"]), icon=":material/block:")
+    prompt_form.templates(key, height=150)
 
 
 def _take_version(draft: Draft, column: Draft) -> None:
-    chosen = st.session_state[widget(column, "version")]
-    if not chosen:
-        return
-    version = queries.read("prompts", "version", chosen)
-    for name, value in filled({}, version).items():
-        st.session_state[widget(column, name)] = value
+    column["version"] = st.session_state[f"{column['id']}-version"]
+    version = version_of(column)
+    if version is not None:
+        column["content"] = content_of(version)
+        prompt_form.load(column["id"], column["content"])
     save(draft)
 
 

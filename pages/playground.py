@@ -23,14 +23,10 @@ def stop_all() -> None:
 
 
 def begin_with_samples() -> None:
-    made = ui.workbench().prompts.create_samples(page.actor)
-    versions = made or queries.read("prompts", "versions", queries.read("prompts", "list")[0]["id"])
-    models = queries.read("models", "list", kind="chat")
-    model_id = models[0]["id"] if models else None
-    draft["columns"] = [
-        drafts.new_column(version=queries.read("prompts", "version", v["id"]), model_id=model_id)
-        for v in versions[:2]
-    ]
+    ui.workbench().prompts.create_samples(page.actor)
+    (prompt, *_) = ui.workbench().prompts.list(page.actor, search="Triage a ticket")
+    versions = ui.workbench().prompts.versions(page.actor, prompt["id"])
+    draft["columns"] = [drafts.new_column(version) for version in reversed(versions[:2])]
     data = ui.workbench().datasets.import_sample(page.actor, "support-tickets")
     draft["dataset"], draft["row"] = data["id"], 0
     drafts.save(draft)

@@ -65,11 +65,11 @@ def test_a_reload_finds_the_drafts_and_the_answers(
     pages: Pages, workbench: Workbench, model_id: str
 ) -> None:
     page = press(pages.open("playground"), BEGIN)
-    box = next(area for area in page.text_area if area.label == "User message")
+    box = next(area for area in page.text_area if area.label == "User template")
     box.set_value("{{subject}}: which label?").run()
     run(page, workbench)
     again = pages.open("playground")
-    texts = [area.value for area in again.text_area if area.label == "User message"]
+    texts = [area.value for area in again.text_area if area.label == "User template"]
     assert texts[0] == "{{subject}}: which label?"
     assert [code.value for code in again.code][:2] == ["billing", "billing, surely"]
     live = next(iter(workbench.playground._live.values()))
@@ -82,7 +82,7 @@ def test_a_variable_that_nobody_gave_is_named(
     pages: Pages, workbench: Workbench, model_id: str
 ) -> None:
     page = press(pages.open("playground"), BEGIN)
-    box = next(area for area in page.text_area if area.label == "User message")
+    box = next(area for area in page.text_area if area.label == "User template")
     box.set_value("{{nonsense}}").run()
     page = press(page, "Run 2 columns")
     assert "nonsense" in page.error[0].value
@@ -102,7 +102,7 @@ def test_an_answer_is_saved_as_a_new_version(
     pages: Pages, workbench: Workbench, model_id: str
 ) -> None:
     page = press(pages.open("playground"), BEGIN)
-    box = next(area for area in page.text_area if area.label == "User message")
+    box = next(area for area in page.text_area if area.label == "User template")
     box.set_value("{{subject}}?").run()
     page = run(page, workbench)
     page = press(page, "Save as new version")
