@@ -11,85 +11,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any
 
 import plotly.graph_objects as go
 
 from app import text
+from app.chart_style import (
+    INK,
+    PALE,
+    PALETTE,
+    Theme,
+    bar_width,
+    by_series,
+    duration,
+    duration_scale,
+    faded,
+    middles,
+    opacities,
+    safe,
+    scaled,
+    series_style,
+    template,
+)
 from core.store.database import Row
 
-Theme = Literal["light", "dark"]
-
-# Okabe-Ito without its yellow, which cannot be read on white; for dark the same hues, lighter.
-PALETTE: dict[Theme, tuple[str, ...]] = {
-    "light": ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#5C6570"),
-    "dark": ("#56B4E9", "#E69F00", "#2FBF96", "#CC79A7", "#3B93CC", "#E8773A", "#98A1AB"),
-}
-INK: dict[Theme, dict[str, str]] = {
-    "light": {
-        "text": "#16191D", "muted": "#505862", "line": "#E3E6E9", "axis": "#C9CED4",
-        "paper": "#FFFFFF", "accent": "#0B6E69", "good": "#17783C", "bad": "#C2312B",
-        "risk": "#A85B00", "quiet": "#98A1AB",
-    },
-    "dark": {
-        "text": "#E7E9EC", "muted": "#B0B8C1", "line": "#2B3036", "axis": "#454C54",
-        "paper": "#14171A", "accent": "#4FC4BC", "good": "#55C27E", "bad": "#F0736B",
-        "risk": "#E9A04A", "quiet": "#6B747D",
-    },
-}  # fmt: skip
 HEIGHT = 240
-PALE = 0.35
 MARKS_APART = 0.12  # of the axis: nearer ones share one label
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 STATES = {
     "ok": ("Succeeded", "accent"),
     "failed": ("Failed", "bad"),
     "cancelled": ("Cancelled", "quiet"),
 }
 SHARES = {"p50": ("p50", 1.4, "solid"), "p95": ("p95", 2.4, "solid"), "p99": ("p99", 1.4, "dot")}
-
-
-def template(theme: Theme) -> go.layout.Template:
-    """The one look: transparent, thin grid, one type; nothing moves."""
-    ink = INK[theme]
-    axis = {
-        "gridcolor": ink["line"],
-        "linecolor": ink["axis"],
-        "zerolinecolor": ink["axis"],
-        "tickcolor": ink["axis"],
-        "tickfont": {"color": ink["muted"], "size": 11.5},
-        "title": {"font": {"color": ink["muted"], "size": 11.5}, "standoff": 8},
-        "automargin": True,
-    }
-    return go.layout.Template(
-        layout={
-            "font": {
-                "family": "Inter, system-ui, sans-serif", "size": 12.5, "color": ink["text"]
-            },
-            "paper_bgcolor": "rgba(0,0,0,0)",
-            "plot_bgcolor": "rgba(0,0,0,0)",
-            "colorway": list(PALETTE[theme]),
-            "margin": {"l": 8, "r": 12, "t": 28, "b": 8},
-            "hovermode": "x unified",
-            "hoverlabel": {
-                "bgcolor": ink["paper"], "bordercolor": ink["axis"],
-                "font": {"color": ink["text"], "size": 12.5},
-            },
-            "legend": {
-                "orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom",
-                "font": {"color": ink["muted"], "size": 12}, "itemclick": "toggleothers",
-            },
-            "xaxis": {**axis, "showgrid": False, "ticks": "outside", "ticklen": 4},
-            "yaxis": {**axis, "rangemode": "tozero", "nticks": 6, "showline": False},
-            "bargap": 0.15,
-        }
-    )  # fmt: skip
-
-
-def model_colours(names: Sequence[str], theme: Theme) -> dict[str, str]:
-    """One colour per model, by its place in `names`: give all models in order of first use."""
-    palette = PALETTE[theme]
-    return {name: palette[place % len(palette)] for place, name in enumerate(names)}
 
 
 def request_counts(rows: Sequence[Row], *, bucket: timedelta, now: datetime, theme: Theme) -> Any:
@@ -107,8 +60,8 @@ def request_counts(rows: Sequence[Row], *, bucket: timedelta, now: datetime, the
         if column and not any(values):
             continue
         figure.add_bar(
-            x=_middles(rows, bucket), y=values, name=label, width=_width(bucket),
-            marker={"color": INK[theme][ink], "opacity": _opacities(rows, bucket, now)},
+            x=middles(rows, bucket), y=values, name=label, width=bar_width(bucket),
+            marker={"color": INK[theme][ink], "opacity": opacities(rows, bucket, now)},
             hovertemplate="%{y:,} " + label.lower() + "<extra></extra>",
         )  # fmt: skip
     figure.update_layout(barmode="stack", showlegend=len(figure.data) > 1)
@@ -130,9 +83,9 @@ def stacked_counts(
     inks = ("accent", "quiet", "risk")
     for place, (column, label) in enumerate(columns.items()):
         figure.add_bar(
-            x=_middles(rows, bucket), y=[row[column] for row in rows], name=label,
-            width=_width(bucket),
-            marker={"color": INK[theme][inks[place]], "opacity": _opacities(rows, bucket, now)},
+            x=middles(rows, bucket), y=[row[column] for row in rows], name=label,
+            width=bar_width(bucket),
+            marker={"color": INK[theme][inks[place]], "opacity": opacities(rows, bucket, now)},
             hovertemplate="%{y:,} " + f"{unit}, {label.lower()}<extra></extra>",
         )  # fmt: skip
     figure.update_layout(barmode="stack", showlegend=len(columns) > 1)
@@ -157,13 +110,13 @@ def percentiles(
 ) -> Any:
     """p50, p95 and p99 of one latency over time; a bucket with too few requests breaks the line."""
     figure = _figure(theme)
-    scale, unit = _duration_scale([row[share] for row in rows for share in SHARES])
+    scale, unit = duration_scale([row[share] for row in rows for share in SHARES])
     colours = (INK[theme]["quiet"], INK[theme]["accent"], INK[theme]["risk"])
     for colour, (share, (label, width, dash)) in zip(colours, SHARES.items(), strict=True):
         _line(
-            figure, rows, [_scaled(row[share], scale) for row in rows], label,
+            figure, rows, [scaled(row[share], scale) for row in rows], label,
             colour=colour, width=width, dash=dash, bucket=bucket, now=now,
-            hover=[f"{label} {_duration(row[share])} · n {row['n']:,}" for row in rows],
+            hover=[f"{label} {duration(row[share])} · n {row['n']:,}" for row in rows],
         )  # fmt: skip
     figure.update_yaxes(title_text=unit)
     return _marked(_timed(figure, rows, bucket), marks, theme)
@@ -181,13 +134,13 @@ def latency_by(
 ) -> Any:
     """One percentile over time, one line per series; `colours` has what a series is known by."""
     figure = _figure(theme)
-    scale, unit = _duration_scale([row[value] for row in rows])
-    for place, (name, part) in enumerate(_by_series(rows).items()):
-        colour, dash = _style(name, place, colours, theme)
+    scale, unit = duration_scale([row[value] for row in rows])
+    for place, (name, part) in enumerate(by_series(rows).items()):
+        colour, dash = series_style(name, place, colours, theme)
         _line(
-            figure, part, [_scaled(row[value], scale) for row in part], name,
+            figure, part, [scaled(row[value], scale) for row in part], name,
             colour=colour, width=2, dash=dash, bucket=bucket, now=now,
-            hover=[f"{name}: {_duration(row[value])} · n {row['n']:,}" for row in part],
+            hover=[f"{name}: {duration(row[value])} · n {row['n']:,}" for row in part],
         )  # fmt: skip
     figure.update_yaxes(title_text=unit)
     return _marked(_timed(figure, rows, bucket), marks, theme)
@@ -204,12 +157,12 @@ def pass_rates(
 ) -> Any:
     """Pass rates over time with their 95% intervals as bands, one line per series."""
     figure = _figure(theme)
-    for place, (name, part) in enumerate(_by_series(rows).items()):
-        colour, dash = _style(name, place, colours, theme)
+    for place, (name, part) in enumerate(by_series(rows).items()):
+        colour, dash = series_style(name, place, colours, theme)
         for x, low, high in _bands(part, bucket):
             figure.add_scatter(
                 x=[*x, *reversed(x)], y=[*high, *reversed(low)], fill="toself", mode="lines",
-                line={"width": 0}, fillcolor=_faded(colour, 0.16), hoverinfo="skip",
+                line={"width": 0}, fillcolor=faded(colour, 0.16), hoverinfo="skip",
                 showlegend=False, legendgroup=name,
             )  # fmt: skip
         _line(
@@ -231,7 +184,7 @@ def waterfall(spans: Sequence[Row], *, theme: Theme) -> Any:
     begin = min(span["started_at"] for span in spans)
     starts = [(span["started_at"] - begin).total_seconds() * 1000 for span in spans]
     ends = [start + span["duration_ms"] for start, span in zip(starts, spans, strict=True)]
-    scale, unit = _duration_scale(ends)
+    scale, unit = duration_scale(ends)
     colours = {"request": ink["quiet"], "queue": ink["risk"], "prefill": PALETTE[theme][4]}
     names = [f"{place}" for place, _ in enumerate(spans)]
     figure = _figure(theme)
@@ -240,10 +193,10 @@ def waterfall(spans: Sequence[Row], *, theme: Theme) -> Any:
         x=[max(span["duration_ms"], ends[0] / 500) / scale for span in spans],
         marker={"color": [colours.get(span["name"], ink["accent"]) for span in spans]},
         customdata=[
-            [span["name"], _duration(span["duration_ms"]), _duration(start)]
+            [span["name"], duration(span["duration_ms"]), duration(start)]
             for span, start in zip(spans, starts, strict=True)
         ],
-        text=[_duration(span["duration_ms"]) for span in spans],
+        text=[duration(span["duration_ms"]) for span in spans],
         textposition="auto", textangle=0, insidetextanchor="start", constraintext="none",
         hovertemplate="%{customdata[0]}: %{customdata[1]}, after %{customdata[2]}<extra></extra>",
     )  # fmt: skip
@@ -262,11 +215,11 @@ def waterfall(spans: Sequence[Row], *, theme: Theme) -> Any:
 def gaps(itl_ms: Sequence[float], *, theme: Theme) -> Any:
     """Every gap between two tokens of one answer, in order."""
     figure = _figure(theme)
-    scale, unit = _duration_scale(itl_ms)
+    scale, unit = duration_scale(itl_ms)
     figure.add_bar(
         x=list(range(2, len(itl_ms) + 2)), y=[gap / scale for gap in itl_ms],
         marker={"color": INK[theme]["accent"]},
-        customdata=[_duration(gap) for gap in itl_ms],
+        customdata=[duration(gap) for gap in itl_ms],
         hovertemplate="token %{x}: %{customdata} after the one before<extra></extra>",
     )  # fmt: skip
     figure.update_layout(height=150, hovermode="closest", margin={"t": 8}, bargap=0.1)
@@ -293,7 +246,7 @@ def _line(
     hover: Sequence[str],
 ) -> None:
     """A line that breaks at None, its unfinished end drawn again, pale."""
-    x = _middles(rows, bucket)
+    x = middles(rows, bucket)
     split = next((n for n, row in enumerate(rows) if row["bucket"] + bucket > now), len(rows))
     style = {
         "mode": "lines+markers", "connectgaps": False, "name": name, "legendgroup": name,
@@ -317,7 +270,7 @@ def _bands(
     """Stretches of neighbouring buckets that have a rate; a lone one becomes a bar of a third."""
     found: list[tuple[list[datetime], list[float], list[float]]] = []
     fresh = True
-    for x, row in zip(_middles(rows, bucket), rows, strict=True):
+    for x, row in zip(middles(rows, bucket), rows, strict=True):
         if row["rate"] is None:
             fresh = True
             continue
@@ -354,9 +307,9 @@ def _marked(figure: go.Figure, marks: Sequence[Row], theme: Theme) -> go.Figure:
         more = f" +{len(labels) - 1}" if len(labels) > 1 else ""
         figure.add_vline(x=x, line={"color": ink["quiet"], "dash": "dot", "width": 1})
         figure.add_annotation(
-            x=x, y=1, yref="paper", text=_safe(labels[0]) + more, showarrow=False,
+            x=x, y=1, yref="paper", text=safe(labels[0]) + more, showarrow=False,
             xanchor="left", yanchor="top", xshift=3, font={"size": 10.5, "color": ink["muted"]},
-            hovertext="First used: " + _safe(", ".join(labels)),
+            hovertext="First used: " + safe(", ".join(labels)),
         )  # fmt: skip
     return figure
 
@@ -372,56 +325,3 @@ def _neighbours(figure: go.Figure, marks: Sequence[Row]) -> list[tuple[datetime,
         else:
             found.append((mark["first_at"], [mark["label"]]))
     return found
-
-
-def _by_series(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        found.setdefault(row["series"], []).append(row)
-    return found
-
-
-def _style(name: str, place: int, colours: Mapping[str, str], theme: Theme) -> tuple[str, str]:
-    """A known series has its colour; others share ink and differ in shade and dash."""
-    if name in colours:
-        return colours[name], "solid"
-    ink = INK[theme]
-    shades = (ink["accent"], ink["muted"], ink["risk"])
-    return shades[place % len(shades)], DASHES[place % len(DASHES)]
-
-
-def _middles(rows: Sequence[Row], bucket: timedelta) -> list[datetime]:
-    return [row["bucket"] + bucket / 2 for row in rows]
-
-
-def _width(bucket: timedelta) -> float:
-    """Of a bar, in the milliseconds that plotly's date axis counts in."""
-    return bucket.total_seconds() * 1000 * 0.86
-
-
-def _opacities(rows: Sequence[Row], bucket: timedelta, now: datetime) -> list[float]:
-    return [PALE if row["bucket"] + bucket > now else 1.0 for row in rows]
-
-
-def _duration_scale(values: Sequence[float | None]) -> tuple[float, str]:
-    """What milliseconds are divided by for an axis, and the unit then."""
-    most = max((value for value in values if value is not None), default=0.0)
-    return (1000.0, "s") if most >= 2000 else (1.0, "ms")
-
-
-def _scaled(value: float | None, scale: float) -> float | None:
-    return None if value is None else value / scale
-
-
-def _duration(value: float | None) -> str:
-    return text.NOT_ENOUGH if value is None else text.milliseconds(value)
-
-
-def _faded(colour: str, alpha: float) -> str:
-    red, green, blue = (int(colour[n : n + 2], 16) for n in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"
-
-
-def _safe(label: str) -> str:
-    """Plotly reads a few HTML tags in texts: names that people typed show as they are."""
-    return label.replace("&", "&amp;").replace("<", "&lt;")

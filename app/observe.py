@@ -16,9 +16,10 @@ from typing import Any
 
 import streamlit as st
 
-from app import charts, queries, text, ui
+from app import chart_style, queries, text, ui
 from core.clock import utc_now
-from core.monitoring.metrics import LATENCIES, unfinished
+from core.monitoring.metrics import unfinished
+from core.monitoring.statements import LATENCIES
 from core.monitoring.window import Filters, Window
 from core.store.database import Row
 
@@ -104,14 +105,14 @@ def ask(columns: Sequence[str] = EVERYWHERE, *, search: bool = False) -> Asked:
     return Asked(window, Filters(search=(wanted or "").strip(), **chosen), words, now)
 
 
-def theme() -> charts.Theme:
+def theme() -> chart_style.Theme:
     """What the reader's browser shows."""
     return "dark" if st.context.theme.type == "dark" else "light"
 
 
 def model_colours() -> dict[str, str]:
     """The colour every model has on every page."""
-    return charts.model_colours(queries.read("metrics", "model_names"), theme())
+    return chart_style.model_colours(queries.read("metrics", "model_names"), theme())
 
 
 def latency_metric(

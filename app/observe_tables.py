@@ -11,7 +11,8 @@ from typing import Any
 import streamlit as st
 
 from app import tables, text
-from core.monitoring.metrics import ENOUGH, ENOUGH_SCORES, LATENCIES, SHARES, Latency
+from core.monitoring.metrics import ENOUGH, ENOUGH_SCORES
+from core.monitoring.statements import LATENCIES, SHARES, Latency
 from core.store.database import Row
 
 MOST_LINES = 7

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts, observe, observe_tables, panels, queries, tables, text, trace_drawer, ui
-from core.monitoring.metrics import LATENCIES, Targets, latency_by_query, latency_query
+from core.monitoring.statements import LATENCIES, Targets, latency_by_query, latency_query
 from core.monitoring.traces import slowest_query
 from core.monitoring.window import DIMENSIONS
 

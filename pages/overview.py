@@ -5,8 +5,13 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts, observe, observe_tables, panels, queries, tables, text, trace_drawer, ui
-from core.monitoring.metrics import TARGETS, latency_by_query, latency_query, pass_rate_query
-from core.monitoring.metrics import requests_query as counts_query
+from core.monitoring.metrics import TARGETS
+from core.monitoring.statements import (
+    latency_by_query,
+    latency_query,
+    pass_rate_query,
+    requests_query,
+)
 from core.monitoring.window import DIMENSIONS
 
 page = ui.page(
@@ -76,7 +81,7 @@ with left:
         rows=counts,
         columns=observe_tables.COUNT_COLUMNS,
         key="overview-requests",
-        query=counts_query(window, filters, TARGETS),
+        query=requests_query(window, filters, TARGETS),
     )
 with right:
     panels.chart(
@@ -90,7 +95,7 @@ with right:
         rows=counts,
         columns=observe_tables.COUNT_COLUMNS,
         key="overview-tokens",
-        query=counts_query(window, filters, TARGETS),
+        query=requests_query(window, filters, TARGETS),
     )
 left, right = st.columns(2)
 with left:

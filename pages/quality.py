@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from app import charts, observe, observe_tables, panels, queries, tables, text, ui
-from core.monitoring.metrics import ENOUGH_SCORES, pass_rate_query
+from core.monitoring.metrics import ENOUGH_SCORES
+from core.monitoring.statements import pass_rate_query
 
 page = ui.page(
     "Quality", "Which share of the scored answers passed, over time and for whom.", key="quality"

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app import charts
+from app import chart_style, charts
 
 HOUR = timedelta(hours=1)
 NOON = datetime.fromisoformat("2026-03-01T12:00:00")
 LATER = NOON + timedelta(days=9)
-THEMES = get_args(charts.Theme)
+THEMES = get_args(chart_style.Theme)
 
 
 def buckets(count: int, **values: Any) -> list[dict[str, Any]]:
@@ -46,8 +46,8 @@ def contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.parametrize("theme", THEMES)
-def test_texts_can_be_read_on_the_page(theme: charts.Theme) -> None:
-    ink = charts.INK[theme]
+def test_texts_can_be_read_on_the_page(theme: chart_style.Theme) -> None:
+    ink = chart_style.INK[theme]
     for name in ("text", "muted", "accent"):
         assert contrast(ink[name], ink["paper"]) >= 4.5
 
@@ -59,21 +59,23 @@ def test_the_palette_is_the_one_of_the_theme() -> None:
 
     config = tomllib.loads((PROJECT_ROOT / ".streamlit" / "config.toml").read_text())
     for theme in THEMES:
-        assert list(charts.PALETTE[theme]) == config["theme"][theme]["chartCategoricalColors"]
-        assert charts.INK[theme]["paper"] == config["theme"][theme]["backgroundColor"]
-        assert charts.INK[theme]["text"] == config["theme"][theme]["textColor"]
+        assert list(chart_style.PALETTE[theme]) == config["theme"][theme]["chartCategoricalColors"]
+        assert chart_style.INK[theme]["paper"] == config["theme"][theme]["backgroundColor"]
+        assert chart_style.INK[theme]["text"] == config["theme"][theme]["textColor"]
 
 
 @given(st.lists(st.text(min_size=1), min_size=1, max_size=20, unique=True), st.integers(0, 20))
 def test_a_model_keeps_its_colour_when_others_come(names: list[str], known: int) -> None:
-    before = charts.model_colours(names[:known], "light")
-    after = charts.model_colours(names, "light")
+    before = chart_style.model_colours(names[:known], "light")
+    after = chart_style.model_colours(names, "light")
     assert all(after[name] == colour for name, colour in before.items())
 
 
 def test_a_model_has_the_same_place_in_both_palettes() -> None:
-    light, dark = (charts.model_colours(["a", "b"], theme) for theme in THEMES)
-    assert charts.PALETTE["light"].index(light["b"]) == charts.PALETTE["dark"].index(dark["b"])
+    light, dark = (chart_style.model_colours(["a", "b"], theme) for theme in THEMES)
+    assert chart_style.PALETTE["light"].index(light["b"]) == chart_style.PALETTE["dark"].index(
+        dark["b"]
+    )
 
 
 def test_requests_are_stacked_by_how_they_ended() -> None:
@@ -90,7 +92,7 @@ def test_requests_are_stacked_by_how_they_ended() -> None:
 def test_the_unfinished_bucket_is_pale() -> None:
     rows = buckets(3, request_count=5, error_count=0, cancelled_count=0)
     figure = charts.request_counts(rows, **drawn(now=NOON + 2.5 * HOUR))
-    assert list(figure.data[0].marker.opacity) == [1.0, 1.0, charts.PALE]
+    assert list(figure.data[0].marker.opacity) == [1.0, 1.0, chart_style.PALE]
 
 
 def test_a_missing_percentile_breaks_its_line() -> None:
@@ -108,7 +110,7 @@ def test_the_unfinished_end_of_a_line_is_drawn_again_pale_and_joined() -> None:
     solid, pale = [line for line in figure.data if line.name == "p95"]
     assert list(solid.y) == [1.0, 2.0]
     assert list(pale.y) == [2.0, 3.0]
-    assert pale.opacity == charts.PALE
+    assert pale.opacity == chart_style.PALE
     assert "still filling" in pale.text[1]
 
 

@@ -12,15 +12,10 @@ from scipy.stats import binomtest
 from core.errors import Forbidden, Invalid
 from core.governance.permissions import OWNER, Actor
 from core.monitoring import metrics as figures
-from core.monitoring.metrics import (
-    ENOUGH_SCORES,
-    LATENCIES,
-    Metrics,
-    Targets,
-    interval,
-    unfinished,
-)
-from core.monitoring.window import DIMENSIONS, Filters, Window
+from core.monitoring import statements
+from core.monitoring.metrics import ENOUGH_SCORES, Metrics, interval, unfinished
+from core.monitoring.statements import LATENCIES, Targets
+from core.monitoring.window import DIMENSIONS, Filters, Query, Window
 from core.store.database import Store, insert_missing
 from tests.monitoring.synthetic import fill
 from tests.monitoring.test_trace_record import NOON, a_trace
@@ -213,14 +208,14 @@ def test_models_are_named_in_the_order_of_their_first_use(store: Store, metrics:
 @pytest.mark.parametrize(
     "query",
     [
-        figures.totals_query(WEEK, Filters(source=("run",)), Targets()),
-        figures.requests_query(WEEK, Filters(), Targets(), "model"),
-        figures.latency_query(WEEK, Filters(state=("ok",)), "e2e", "prompt version"),
-        figures.latency_by_query(WEEK, Filters(search="it's"), "engine"),
-        figures.pass_rate_query(WEEK, Filters(engine=("llama.cpp",)), "exact_match", "model"),
+        statements.totals_query(WEEK, Filters(source=("run",)), Targets()),
+        statements.requests_query(WEEK, Filters(), Targets(), "model"),
+        statements.latency_query(WEEK, Filters(state=("ok",)), "e2e", "prompt version"),
+        statements.latency_by_query(WEEK, Filters(search="it's"), "engine"),
+        statements.pass_rate_query(WEEK, Filters(engine=("llama.cpp",)), "exact_match", "model"),
     ],
 )
-def test_a_copied_statement_gives_the_same_rows(month: Store, query: figures.Query) -> None:
+def test_a_copied_statement_gives_the_same_rows(month: Store, query: Query) -> None:
     assert month.rows(query.text()) == month.rows(query.sql, query.parameters)
 
 
