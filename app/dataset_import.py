@@ -37,7 +37,7 @@ MAPPING_COLUMNS = {
         "Name here", width=140, required=True, help="How templates name it: {{name}}"
     ),
     "optional": st.column_config.CheckboxColumn(
-        "May be blank", width=95, help="An input that some rows do not have"
+        "Optional", width=95, help="An input that may be blank in some rows"
     ),
 }
 FAULT_COLUMNS = {
@@ -208,7 +208,8 @@ def _faults(checked: dict[str, Any]) -> None:
         "until every row is right. Mend the file, or change a column's role above.",
         icon=":material/error:",
     )
-    tables.show(rows, FAULT_COLUMNS, alt="Every row that is wrong, and why", height=240)
+    height = "content" if len(rows) <= 6 else 240
+    tables.show(rows, FAULT_COLUMNS, alt="Every row that is wrong, and why", height=height)
     if count > len(rows):
         st.caption(f"The first {text.count(len(rows))} of {text.count(count)} faults.")
 

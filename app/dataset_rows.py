@@ -16,14 +16,15 @@ from core.datasets.mapping import ROLES
 from core.store.database import Row
 
 PER_PAGE = 50
-WIDTHS = {"input": 260, "expected": 140, "metadata": 120}
+WIDTHS = {"expected": 130, "metadata": 92}
+ROOM = 780  # for the columns of a table at 1280 px
 VERSION_COLUMNS = {
     "number": tables.text("Version", width=66),
-    "message": tables.text("Message", width=235),
+    "message": tables.text("Message", width=230),
     "row_count": tables.number("Rows", width=80),
-    "source": tables.text("File", width=180),
+    "source": tables.text("File", width=170),
     "author": tables.text("Author", width=95),
-    "created_at": tables.time("Imported", width=105),
+    "created_at": tables.time("Imported", width=120),
     "hash": tables.text("Hash", width=85, help="The first figures of the content's sha256"),
 }
 
@@ -42,12 +43,10 @@ def rows(versions: list[Row], version: Row) -> None:
             on_change=_first_page,
         )
     total = queries.read("datasets", "count", version["id"], search=search)
-    _parts(version)
     if not total:
         st.info("No row has all of these words.", icon=":material/filter_alt:")
         return
     pages = math.ceil(total / PER_PAGE)
-    place = st.container()  # the table stands above the pages, which decide what it shows
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     ):
@@ -57,27 +56,29 @@ def rows(versions: list[Row], version: Row) -> None:
     found = queries.read(
         "datasets", "page", version["id"], offset=offset, limit=PER_PAGE, search=search
     )
-    with place:
-        key = f"rows-{version['id']}-{offset}-{search}"
-        picked = tables.pick(
-            [_as_listed(row) for row in found],
-            _columns(version),
-            key=key,
-            alt=f"Rows {offset + 1} to {offset + len(found)} of {version['label']}",
-            height="content" if len(found) <= 12 else 460,
-        )
     what = "matching row" if search.split() else "row"
-    said.caption(
-        f"{text.count(offset + 1)} to {text.count(offset + len(found))} of "
-        f"{text.plural(total, what)}. Select one to read it."
+    said.markdown(
+        f"**{text.count(offset + 1)} to {text.count(offset + len(found))}** of "
+        f"{text.plural(total, what)}"
     )
+    key = f"rows-{version['id']}-{offset}-{search}"
+    picked = tables.pick(
+        [_as_listed(row) for row in found],
+        _columns(version),
+        key=key,
+        alt=f"Rows {offset + 1} to {offset + len(found)} of {version['label']}",
+        height="content" if len(found) <= 12 else 460,
+    )
+    st.caption(f"{_parts(version)}. Select a row to read it.")
     if picked is None:
         st.session_state.pop("row-at", None)
         return
     at = next(i for i, row in enumerate(found) if row["row_id"] == picked["row_id"])
     if st.session_state.get("row-from") != (key, at):
         st.session_state["row-from"], st.session_state["row-at"] = (key, at), offset + at
-    ui.drawer("Row", width="medium", clears=key)(_detail)(version, search, total)
+    ui.drawer(text.escape(version["label"]), width="medium", clears=key)(_detail)(
+        version, search, total
+    )
 
 
 def history(versions: list[Row]) -> None:
@@ -131,24 +132,27 @@ def _first_page() -> None:
         st.session_state["page"] = 1
 
 
-def _parts(version: Row) -> None:
-    """Which column plays which part."""
+def _parts(version: Row) -> str:
+    """Which column plays which part, in Markdown."""
     parts = []
     for role, word in (("input", "Inputs"), ("expected", "Expected"), ("metadata", "Metadata")):
         names = [c["name"] for c in version["columns"] if c["role"] == role]
         if names:
             parts.append(f"{word} {' '.join(f'`{name}`' for name in names)}")
-    st.markdown(" :gray[·] ".join(parts))
+    return " · ".join(parts)
 
 
 def _columns(version: Row) -> dict[str, Any]:
-    order = ("input", "expected", "metadata")
-    columns = sorted(version["columns"], key=lambda column: order.index(column["role"]))
+    """Inputs first, and as wide as the others leave them room at 1280 px."""
+    columns = sorted(version["columns"], key=lambda column: list(ROLES).index(column["role"]))
+    taken = sum(WIDTHS.get(column["role"], 0) for column in columns)
+    inputs = max(1, len(version["inputs"]))
+    widths = {**WIDTHS, "input": min(max((ROOM - taken) // inputs, 150), 460)}
     return {
-        "_number": tables.number("Row", width=60),
+        "_number": tables.number("Row", width=56),
         **{
             c["name"]: tables.text(
-                c["name"], width=WIDTHS[c["role"]], help=f"{c['role']}: {ROLES[c['role']]}"
+                c["name"], width=widths[c["role"]], help=f"{c['role']}: {ROLES[c['role']]}"
             )
             for c in columns
         },
@@ -181,10 +185,7 @@ def _detail(version: Row, search: str, total: int) -> None:
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     ):
-        st.markdown(
-            f"**Row {text.count(row['row_index'] + 1)}** :gray[of {text.escape(version['label'])}]",
-            width="content",
-        )
+        st.markdown(f"**Row {text.count(row['row_index'] + 1)}**", width="content")
         with st.container(horizontal=True, gap="small", width="content"):
             st.button(
                 "Previous", icon=":material/keyboard_arrow_up:", key="row-previous", shortcut="K",

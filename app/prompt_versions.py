@@ -13,10 +13,10 @@ from core.store.database import Row
 SUGGESTED = ("production", "staging")
 COLUMNS = {
     "label": tables.text("Version", width=66),
-    "message": tables.text("What changed", width=315),
+    "message": tables.text("What changed", width=300),
     "tags": tables.badges("Tags", width=130),
     "author": tables.text("Author", width=95),
-    "created_at": tables.time("Saved", width=110),
+    "created_at": tables.time("Saved", width=122),
     "hash": tables.text("Hash", width=85, help="The first figures of the content's sha256"),
 }
 

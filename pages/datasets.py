@@ -9,13 +9,13 @@ from app import dataset_import, dataset_rows, queries, tables, text, ui
 from core.store.database import Row
 
 COLUMNS = {
-    "name": tables.text("Dataset", width=160),
-    "description": tables.text("What it holds", width=240),
-    "row_count": tables.number("Rows", width=75),
+    "name": tables.text("Dataset", width=150),
+    "description": tables.text("What it holds", width=205),
+    "row_count": tables.number("Rows", width=66),
     "newest": tables.text("Version", width=66),
-    "inputs": tables.badges("Inputs", width=150),
-    "license": tables.text("Licence", width=85),
-    "updated_at": tables.time("Changed", width=105),
+    "inputs": tables.badges("Inputs", width=145),
+    "license": tables.text("Licence", width=80),
+    "updated_at": tables.time("Changed", width=120),
 }
 
 
@@ -32,7 +32,7 @@ def show_dataset(dataset: Row) -> None:
     writes = ui.may("datasets.write")
     with page.actions:
         st.button(
-            "All datasets", icon=":material/arrow_back:", on_click=acts.open_dataset, args=(None,)
+            "Datasets", icon=":material/arrow_back:", on_click=acts.open_dataset, args=(None,)
         )
         if writes and dataset["archived_at"] is None:
             with st.popover("More", icon=":material/more_horiz:", width="content"):

@@ -9,12 +9,12 @@ from app import prompt_editor, prompt_versions, queries, tables, text, ui
 from core.store.database import Row
 
 COLUMNS = {
-    "name": tables.text("Prompt", width=170),
-    "description": tables.text("What it does", width=225),
+    "name": tables.text("Prompt", width=165),
+    "description": tables.text("What it does", width=210),
     "newest": tables.text("Version", width=66),
     "variables": tables.badges("Variables", width=150),
     "tagged": tables.badges("Tags", width=125),
-    "updated_at": tables.time("Changed", width=105),
+    "updated_at": tables.time("Changed", width=120),
 }
 
 
@@ -23,7 +23,7 @@ def show_prompt(prompt: Row) -> None:
     page = ui.page(title, text.escape(prompt["description"]) or "No description.", key="prompts")
     with page.actions:
         st.button(
-            "All prompts",
+            "Prompts",
             icon=":material/arrow_back:",
             on_click=acts.open_prompt,
             args=(None,),

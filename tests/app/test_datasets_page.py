@@ -116,7 +116,7 @@ def test_a_version_link_shows_its_rows_searched_and_paged(
     page = pages.open("datasets", version=tickets["id"])
     assert not page.exception
     assert len(page.dataframe[0].value) == 50
-    assert "1 to 50 of 127 rows" in texts(page)
+    assert "**1 to 50** of 127 rows" in texts(page)
     third = pages.open("datasets", version=tickets["id"], page="3")
     assert len(third.dataframe[0].value) == 27
     assert third.dataframe[0].value["_number"].iloc[0] == 101
@@ -172,7 +172,7 @@ def test_a_lead_reads_and_changes_nothing(pages: Pages, tickets: dict[str, Any])
     assert not listed.button
     page = pages.open("datasets", role="lead", dataset=tickets["dataset_id"])
     assert not page.exception
-    assert {found.label for found in page.button} == {"All datasets"}
+    assert {found.label for found in page.button} == {"Datasets"}
 
 
 def test_a_dataset_that_is_gone_says_so(pages: Pages, tickets: dict[str, Any]) -> None:

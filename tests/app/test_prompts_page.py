@@ -183,9 +183,9 @@ def test_a_lead_reads_and_changes_nothing(pages: Pages, triage: dict[str, Any]) 
     page = pages.open("prompts", role="lead", prompt=triage["prompt_id"])
     assert not page.exception
     assert page.text_area[1].disabled
-    assert {found.label for found in page.button} == {"All prompts"}
+    assert {found.label for found in page.button} == {"Prompts"}
     versions = pages.open("prompts", role="lead", version=triage["id"])
-    assert {found.label for found in versions.button} == {"All prompts"}
+    assert {found.label for found in versions.button} == {"Prompts"}
 
 
 def test_a_reviewer_sees_nothing_of_it(pages: Pages, triage: dict[str, Any]) -> None:
