@@ -35,24 +35,13 @@ def close() -> None:
 @ui.drawer("Model", width=860, on_dismiss=close)
 def drawer(model_id: str) -> None:
     """Head, ways to load, address and key, facts."""
-    live(model_id)
-
-
-@st.fragment(run_every=1.5)
-def live(model_id: str) -> None:
-    """All of it follows what happens: loading, measuring, dying."""
-    models, actor = ui.workbench().models, ui.actor()
     with ui.errors(stop=True):
-        model = models.get(actor, model_id)
-        states = models.states(actor, model_id=model_id)
-    st.subheader(text.escape(model["name"]), anchor=False)
+        model = ui.workbench().models.get(ui.actor(), model_id)
+    st.header(text.escape(model["name"]), anchor=False)
     st.caption(text.escape(_summary(model)))
-    _preparation(model, states)
-    _auto(model)
-    _ways(model, states)
-    _measuring(model)
-    if model["source"] == "endpoint":
-        _address(model)
+    live(model_id)
+    if model["source"] == "endpoint" and ui.may("models.write"):
+        address(model)
     _facts(model)
     if ui.may("models.write"):
         ui.confirm(
@@ -63,6 +52,22 @@ def live(model_id: str) -> None:
             key="archive",
             args=(model_id,),
         )
+
+
+@st.fragment(run_every=1.5)
+def live(model_id: str) -> None:
+    """What follows events: preparing, loading, measuring, dying."""
+    models, actor = ui.workbench().models, ui.actor()
+    with ui.errors(stop=True):
+        model = models.get(actor, model_id)
+        states = models.states(actor, model_id=model_id)
+    if (error := st.session_state.pop("_error", None)) is not None:
+        ui.show_error(error)  # of a button in here: a fragment's run does not reach the page's top
+    _preparation(model, states)
+    if model["source"] != "endpoint":
+        _auto(model)
+        _ways(model, states)
+        _measuring(model)
 
 
 def archive(model_id: str) -> None:
@@ -156,11 +161,10 @@ def _way(model: Row, way: Choice, state: Row | None, speed: Row | None) -> None:
         left, middle, right = st.columns([5, 6, 2], vertical_alignment="center", gap="small")
         with left:
             badge = text.state_badge(state["state"]) if state and live_now else ""
-            st.markdown(f"**{text.escape(way.label)}** {badge}")
-            st.caption(text.escape(way.why_not or way.note or way.device))
+            note = text.escape(way.why_not or way.note or f"on {way.device}")
+            st.markdown(f"**{text.escape(way.label)}** {badge}  \n:small[:gray[{note}]]")
         with middle:
-            st.markdown(_memory(model, way, state))
-            st.caption(_speed(speed))
+            st.markdown(f"{_memory(model, way, state)}  \n:small[:gray[{_speed(speed)}]]")
         with right:
             _button(model, way, state)
         if state is not None and state["state"] in ("starting", "loading"):
@@ -170,8 +174,6 @@ def _way(model: Row, way: Choice, state: Row | None, speed: Row | None) -> None:
 
 
 def _memory(model: Row, way: Choice, state: Row | None) -> str:
-    if way.engine == "endpoint":
-        return "nothing to load here"
     if state is not None and state["resident_bytes"]:
         took = f", loaded in {text.milliseconds(state['load_ms'])}" if state["load_ms"] else ""
         return f"**{text.size(state['resident_bytes'])}** in memory{took}"
@@ -193,7 +195,7 @@ def _speed(row: Row | None) -> str:
 
 
 def _button(model: Row, way: Choice, state: Row | None) -> None:
-    if way.engine == "endpoint" or not ui.may("models.use"):
+    if not ui.may("models.use"):
         return
     key = f"{way.engine}-{way.quantization}"
     if state is not None and state["state"] in LIVE:
@@ -222,7 +224,7 @@ def _trouble(state: Row) -> None:
     """Why it is not there, and its last words."""
     error: dict[str, Any] = state["error"] or {
         "title": "The worker died",
-        "message": state["message"] or "Its process ended without a word to anybody.",
+        "message": f"Its process ended while {_doing(state)}.",
         "hint": "Load it again, or ask it something: it restarts on demand.",
     }
     parts = [f"**{text.escape(error['title'])}**", text.escape(error["message"])]
@@ -231,6 +233,10 @@ def _trouble(state: Row) -> None:
     if state["last_words"]:
         with st.expander("Its last words"):
             st.code(state["last_words"][-3000:], language=None, wrap_lines=True)
+
+
+def _doing(state: Row) -> str:
+    return text.shorten(state["message"], 60) if state["message"] else "starting"
 
 
 def _measuring(model: Row) -> None:
@@ -261,9 +267,9 @@ def measure(model_id: str) -> None:
     ui.done("Measuring: each way is loaded in turn")
 
 
-def _address(model: Row) -> None:
-    if not ui.may("models.write"):
-        return
+@st.fragment
+def address(model: Row) -> None:
+    """An endpoint's address, its model's name, its key that is only ever written."""
     st.markdown("**Address and key**")
     with st.form("address", border=True):
         location = st.text_input("Address", value=model["location"], key="address-location")

@@ -20,6 +20,11 @@ STATES: dict[str, tuple[str, str]] = {
     "succeeded": ("check_circle", "green"),
     "ok": ("check_circle", "green"),
     "ready": ("check_circle", "green"),
+    "starting": ("progress_activity", "blue"),
+    "loading": ("progress_activity", "blue"),
+    "downloading": ("progress_activity", "blue"),
+    "converting": ("progress_activity", "blue"),
+    "unloaded": ("radio_button_unchecked", "gray"),
     "failed": ("error", "red"),
     "crashed": ("error", "red"),
     "cancelled": ("block", "gray"),
@@ -35,6 +40,8 @@ def significant(value: float | None, digits: int = 3) -> str:
         return "∞" if value > 0 else "−∞"
     if value == 0:
         return "0"
+    if isinstance(value, int) and abs(value) < 10**digits:
+        return count(value)  # exact already: 32, not 32.0
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     rounded = round(value, decimals)
     if rounded != 0:  # 9.996 becomes 10.0, which has one digit more before the point

