@@ -140,13 +140,15 @@ def _answer(result: Row, baseline: Row | None) -> None:
 
 
 def _scores(scores: Sequence[Row]) -> None:
+    lines = []
     for score in scores:
         passed = score["passed"]
         sign, tone = ("–", "gray") if passed is None else ("✓", "green") if passed else ("✗", "red")
         value = "" if passed is not None and score["value"] in (0.0, 1.0) else _value(score)
         why = f": {text.escape(score['explanation'])}" if score["explanation"] else ""
         word = "measured" if passed is None else "passed" if passed else "failed"
-        st.markdown(f":{tone}[{sign} {text.escape(score['name'])}] {word}{value}{why}")
+        lines.append(f":{tone}[{sign} {text.escape(score['name'])}] {word}{value}{why}")
+    st.markdown("  \n".join(lines))
 
 
 def _numbers(result: Row) -> None:

@@ -25,15 +25,15 @@ function head(data) {
   return made
 }
 
-function answer(cell) {
+function answer(cell, roomy) {
   const made = element("td")
   const marks = element("div", "marks")
   for (const [sign, word, tone] of cell.marks) {
     marks.append(element("span", tone, `${sign} ${word}`))
   }
-  if (cell.time) marks.append(element("span", "time", cell.time))
+  if (cell.time && roomy) marks.append(element("span", "time", cell.time))
   made.append(marks, element("div", cell.quiet ? "text quiet" : "text", cell.text))
-  if (cell.why) made.title = cell.why
+  made.title = [cell.time, cell.why].filter(Boolean).join("\n")
   return made
 }
 
@@ -52,7 +52,7 @@ function line(data, row, open) {
     expected.append(element("div", "text", row.expected))
     made.append(expected)
   }
-  for (const cell of row.cells) made.append(answer(cell))
+  for (const cell of row.cells) made.append(answer(cell, row.cells.length <= 3))
   made.onclick = () => {
     // a person who marks text to copy it does not mean to open the row
     if (String(document.getSelection()) === "") open(row.id)

@@ -11,6 +11,7 @@ import streamlit as st
 
 from app import text, ui, variant_form
 from app.compare_grid import LETTERS
+from core.evals.statistics import values_needed
 from core.generation import Generation
 from core.store.database import Row
 
@@ -36,7 +37,7 @@ def surely(versus: Row | None) -> str:
     if not versus["fixed"] and not versus["broke"]:
         return "The same verdict on every row: no difference to explain."
     p = versus["p_value"]
-    said = f"p = {text.significant(p, 2)}" if p >= SURE else "p < 0.001"
+    said = f"p = {text.significant(p, 2 if p >= 0.1 else 3)}" if p >= SURE else "p < 0.001"
     if p < SURE:
         return f"This difference is hardly chance ({said})."
     if p < QUITE_SURE:
@@ -61,17 +62,21 @@ def _card(run: Row, number: int, on_baseline: Callable[[str], None]) -> None:
     badge = f" {BASELINE}" if is_baseline else ""
     st.markdown(f"**{LETTERS[number]} · {text.escape(variant['name'])}**{badge}")
     loads = f"{variant['model_name']} · {variant['engine']} {variant['quantization']}"
+    parts = [part for part in (variant["prompt_label"], loads) if not _told(part, variant["name"])]
+    parts.append(
+        variant_form.generation_label(Generation.from_dict(variant["generation"]), whole=True)
+    )
+    why = text.escape(variant["spec"].get("why") or "")
     st.caption(
-        f"{text.escape(variant['prompt_label'])} · {text.escape(loads)}",
-        help=f"On {variant['device']}. {text.escape(variant['spec'].get('why') or '')} "
-        + variant_form.generation_label(Generation.from_dict(variant["generation"]), whole=True),
+        " · ".join([*map(text.escape, parts[:-1]), parts[-1]]),
+        help=f"On {text.escape(variant['device'])}. {why}",
     )
     _rate(variant)
+    _figures(variant)
     if is_baseline:
         st.caption("The others are measured against this one.")
     else:
         _versus(variant["versus"])
-    _figures(variant)
     if not is_baseline and ui.may("runs.write"):
         st.button(
             "Use as baseline",
@@ -101,20 +106,21 @@ def _rate(variant: Row) -> None:
 def _versus(versus: Row | None) -> None:
     if versus is not None and versus["difference"] is not None:
         st.markdown(
-            f":green[▲ {text.count(versus['fixed'])} fixed] · "
-            f":red[▼ {text.count(versus['broke'])} broke] · {text.count(versus['same'])} same",
+            f":green[▲ {text.count(versus['fixed'])} fixed] "
+            f":red[▼ {text.count(versus['broke'])} broke]",
             help="Rows that failed with the baseline and pass now; that passed and fail now; with "
             f"the same verdict. Difference: {points(versus)}, 95%. Exact McNemar test.",
         )
-    st.caption(surely(versus))
+    same = f"{text.count(versus['same'])} the same. " if versus and versus["same"] else ""
+    st.caption(same + surely(versus))
 
 
 def _figures(variant: Row) -> None:
     failed = text.count(variant["failed_count"])
     compute = variant["compute_s"]
     figures = {
-        "Latency p50 / p95": f"{_time(variant['e2e_p50_ms'])} / {_time(variant['e2e_p95_ms'])}",
-        "Tokens per second": text.rate(variant["tokens_per_s"]),
+        "p50 / p95": latencies(variant["e2e_p50_ms"], variant["e2e_p95_ms"]),
+        "Speed": text.rate(variant["tokens_per_s"]),
         "Compute": text.seconds(compute),
         "Failed": f":red[:material/error: {failed}]" if variant["failed_count"] else failed,
     }
@@ -125,14 +131,27 @@ def _figures(variant: Row) -> None:
 
 def _score(score: Row) -> str:
     if score["pass_rate"] is not None:
-        return f"{text.percent(score['pass_rate'])}, n = {text.count(score['judged_count'])}"
+        return f"{text.percent(score['pass_rate'])} of {text.count(score['judged_count'])}"
     if score["mean"] is None:
         return text.NOTHING
-    return f"{text.significant(score['mean'])} on average"
+    return f"mean {text.significant(score['mean'])}"
 
 
-def _time(value: float | None) -> str:
-    return "n too small" if value is None else text.milliseconds(value)
+def latencies(p50: float | None, p95: float | None) -> str:
+    """`229 / 422 ms`, each with its own unit where they differ, or how few values there are."""
+    shown = [
+        f"n < {values_needed(q)}" if value is None else text.milliseconds(value)
+        for q, value in ((0.5, p50), (0.95, p95))
+    ]
+    first, second = (one.rpartition(" ") for one in shown)
+    if first[2] == second[2] and p50 is not None and p95 is not None:
+        shown[0] = first[0]
+    return " / ".join(shown)
+
+
+def _told(part: str, name: str) -> bool:
+    """Whether a name, made of prompt and model where nobody gave one, says it already."""
+    return all(word in name for word in part.split())
 
 
 def _signed(value: float, decimals: int = 0) -> str:

@@ -16,11 +16,11 @@ from core.jobs.folder import ENDED
 from core.store.database import Row
 
 VARIANT_COLUMNS = {
-    "name": tables.text("Variant", width="medium"),
-    "loads": tables.text("Engine", width="medium"),
-    "parameters": tables.text("Parameters", width="medium"),
-    "pass_rate": tables.text("Pass rate", width="small"),
-    "failed_count": tables.number("Failed", width="small"),
+    "name": tables.text("Variant", width=270),
+    "loads": tables.text("Engine", width=150),
+    "parameters": tables.text("Parameters", width=150),
+    "pass_rate": tables.text("Pass rate", width=130),
+    "failed_count": tables.number("Failed", width=60),
 }
 
 

@@ -22,8 +22,8 @@ FORM = "run-form"
 MOST_VARIANTS = 6
 LETTERS = "ABCDEF"
 ESTIMATE_COLUMNS = {
-    "name": tables.text("Variant", width="medium"),
-    "loads": tables.text("Loads", width="medium", help="Decided now; the run never changes it"),
+    "name": tables.text("Variant", width=320),
+    "loads": tables.text("Loads", width=160, help="Decided now; the run never changes it"),
     "prompt_tokens": tables.number("Prompt tokens"),
     "new_tokens": tables.number("New tokens", help="At most, until the prompt has run before"),
     "takes": tables.text("Takes", width="small"),
@@ -98,7 +98,7 @@ def _dataset(prefix: str, draft: Row) -> Row | None:
             key=f"{prefix}-dataset",
             start=begun["dataset_id"] if begun else None,
             placeholder="No dataset yet",
-            width=260,
+            width=230,
         )
         if dataset_id is None:
             return None
@@ -111,7 +111,7 @@ def _dataset(prefix: str, draft: Row) -> Row | None:
             ),
             key=f"{prefix}-dataset-version",
             start=draft["dataset_version_id"],
-            width=170,
+            width=150,
         )
         version = versions[version_id or next(iter(versions))]
         available = version["row_count"]
@@ -124,7 +124,7 @@ def _dataset(prefix: str, draft: Row) -> Row | None:
             available,
             step=10,
             key=key,
-            width=150,
+            width=125,
             help=f"The first so many of {text.count(available)}.",
         )
         st.session_state.setdefault(f"{prefix}-run-name", draft["name"])
@@ -252,12 +252,10 @@ def estimate_tiles(estimate: Row) -> list[ui.Metric]:
             help="From earlier results of the prompt, else the most that the parameters allow",
         ),
         ui.Metric(
-            "Time",
+            "Time, measured here" if measured else "Time, not measured yet",
             f"about {text.seconds(minutes * 60)}" if measured else "not known yet",
-            delta="measured on this machine" if measured else "measure on the Models page",
-            good="neither",
             help="From a measurement of this model, engine and quantization on this machine, "
-            "loading included. Without one there is no guess.",
+            "loading included. Without one there is no guess: measure it on the Models page.",
         ),
     ]
 

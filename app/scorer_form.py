@@ -38,7 +38,7 @@ TOGGLES = {
     "ignore_case": "Ignore case",
     "ignore_punctuation": "Ignore punctuation",
     "ignore_whitespace": "Blanks alike",
-    "absent": "Must not",
+    "absent": "Must be absent",
     "whole": "Whole answer",
     "fenced": "Allow ``` fences",
 }

@@ -70,7 +70,7 @@ def prompt_version(prefix: str, *, start: str | None = None) -> str | None:
         key=f"{prefix}-prompt",
         start=begun["prompt_id"] if begun else None,
         placeholder="No prompt yet",
-        width=210,
+        width=195,
     )
     if prompt_id is None:
         return None
@@ -82,7 +82,7 @@ def prompt_version(prefix: str, *, start: str | None = None) -> str | None:
         key=f"{prefix}-version",
         start=start,
         placeholder="No version yet",
-        width=200,
+        width=195,
     )
 
 
@@ -101,7 +101,7 @@ def model_way(prefix: str, *, start: Row | None = None, purpose: str = "interact
         key=f"{prefix}-model",
         start=start.get("model_id"),
         placeholder="No model yet",
-        width=210,
+        width=195,
     )
     if model_id is None:
         return None
@@ -116,7 +116,7 @@ def model_way(prefix: str, *, start: Row | None = None, purpose: str = "interact
         lambda way: _way_label(ways[way]),
         key=f"{prefix}-way",
         start=asked,
-        width=230,
+        width=195,
         help="Auto takes what is fastest on this machine and says why.",
     )
     choice = ways[chosen or AUTO]
@@ -200,7 +200,7 @@ def _version(version_id: str | None) -> Row | None:
 
 def _version_label(row: Row) -> str:
     tags = "".join(f" [{tag}]" for tag in row["tags"])
-    message = f" · {text.shorten(row['message'], 60)}" if row["message"] else ""
+    message = f" · {text.shorten(row['message'], 40)}" if row["message"] else ""
     return f"v{row['number']}{tags}{message}"
 
 

@@ -93,16 +93,19 @@ elif run["state"] != "succeeded":
                icon=":material/warning:")  # fmt: skip
 compare_head.cards(run, set_baseline)
 
-search_place, show_place, pages_place = st.columns([2, 3, 3], vertical_alignment="bottom")
+search_place, show_place, pages_place = st.columns([2, 3, 4], vertical_alignment="bottom")
 search = search_place.text_input(
     "Search", key="q", bind="query-params", placeholder="Input, expected, answer or error"
 )
-shown = st.session_state.get("show", ui.param("show")) or "all"
+shown = ui.param("show") or "all"
 rows = Rows(run_id, shown if shown in SHOWN else "all", search)
 counts = rows.counts()
+st.session_state["shown"] = rows.show
 show_place.segmented_control(
     "Rows", list(SHOWN), format_func=lambda name: f"{SHOWN[name]} {text.count(counts[name])}",
-    default="all", required=True, key="show", bind="query-params",
+    required=True, key="shown",
+    # not bound: the URL would carry the label, and with it the count
+    on_change=lambda: ui.set_params(show=st.session_state["shown"]),
     help="Failures: some variant failed or did not pass. Different: the variants' verdicts "
     "differ; their answers, where nothing is judged.",
 )  # fmt: skip
@@ -129,9 +132,9 @@ else:
         if first_row is not None:
             last_row = first_row + len(found["rows"]) - 1
             st.markdown(f"{text.count(first_row)} to {text.count(last_row)} of {total}")
-        st.button("Back", icon=":material/chevron_left:", key="page-back", on_click=rows.back,
-                  disabled=place == 0)  # fmt: skip
-        st.button("Further", icon=":material/chevron_right:", key="page-further",
+        st.button(f"Previous {PER_PAGE}", icon=":material/chevron_left:", key="page-back",
+                  on_click=rows.back, disabled=place == 0)  # fmt: skip
+        st.button(f"Next {PER_PAGE}", icon=":material/chevron_right:", key="page-further",
                   on_click=rows.further, disabled=found["after"] is None)  # fmt: skip
     compare_grid.show(
         found["rows"], run["variants"], run["baseline_variant_id"], key="grid",

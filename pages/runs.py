@@ -11,31 +11,35 @@ from core.store.database import Row
 PER_PAGE = 50
 COLOURS = {name: text.STATES[name][1] for name in STATES}
 COLUMNS = {
-    "name": tables.text("Run", width="medium"),
-    "dataset_label": tables.text("Dataset", width=150),
-    "state": tables.badges("State", COLOURS, width=110),
-    "share": tables.progress("Answers", width=100),
-    "left": tables.text("Left", width=80, help="Time that is left, where it can be told"),
-    "rates": tables.text(
-        "Pass rates", width=170, help="Of its variants, in their order: the first is the baseline"
-    ),
-    "failed_count": tables.number("Failed", width=70, help="Answers that ended in an error"),
-    "created_at": tables.time("Started", width=110),
-    "by": tables.text("By", width=110),
+    "name": tables.text("Run", width=150),
+    "dataset_label": tables.text("Dataset", width=115),
+    "state": tables.badges("State", COLOURS, width=92),
+    "share": tables.progress("Answers", width=85),
+    "left": tables.text("Left", width=55, help="Time that is left, where it can be told"),
+    "rates": tables.text("Pass rates, %", width=115, help="Of its variants, in their order"),
+    "failed_count": tables.number("Failed", width=50, help="Answers that ended in an error"),
+    "created_at": tables.time("Started", width=85),
+    "by": tables.text("By", width=88),
 }
 
 
 def as_shown(run: Row) -> Row:
     total = run["row_count"] * len(run["variant_names"])
-    rates = run["pass_rates"]
     return {
         **run,
         "state": [run["state"] or "queued"],
         "share": min(1.0, run["result_count"] / total) if total else None,
         "left": text.seconds(run["eta_s"]) if run["state"] == "running" else text.NOTHING,
-        "rates": " · ".join(map(text.percent, rates)) if any(r is not None for r in rates) else "",
+        "rates": pass_rates(run["pass_rates"]),
         "by": run_drawer.who(run),
     }
+
+
+def pass_rates(shares: list[float | None]) -> str | None:
+    if all(share is None for share in shares):
+        return None
+    decimals = 1 if len(shares) <= 3 else 0
+    return " · ".join(text.NOTHING if s is None else f"{s * 100:.{decimals}f}" for s in shares)
 
 
 def open_form() -> None:
@@ -100,8 +104,12 @@ def show_list() -> None:
     if not rows:
         st.info("No run matches.", icon=":material/filter_alt:")
         return
+    over = all(row["state"] in ENDED for row in rows)
+    if going and over and not search:
+        st.rerun()  # nothing is left to watch
+    columns = {name: column for name, column in COLUMNS.items() if name != "left" or not over}
     key = f"runs-{st.session_state.get('runs-closed', 0)}"
-    picked = tables.pick([as_shown(row) for row in rows], COLUMNS, key=key, height="content",
+    picked = tables.pick([as_shown(row) for row in rows], columns, key=key, height="content",
                          alt="Runs, newest first")  # fmt: skip
     if len(rows) == PER_PAGE:
         st.caption(f"The newest {PER_PAGE}. Search to see others.")

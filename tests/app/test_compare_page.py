@@ -60,7 +60,7 @@ def test_the_head_says_how_good_and_how_sure(
     assert "92.9 %" in said
     assert "▲ 10 fixed" in said
     assert "▼ 1 broke" in said
-    assert "unlikely to be chance (p = 0.012)" in said
+    assert "unlikely to be chance (p = 0.0117)" in said
     press(page, "Use as baseline")
     lists = workbench.runs.get(OWNER, finished)["variants"][1]
     assert workbench.runs.get(OWNER, finished)["baseline_variant_id"] == lists["id"]
@@ -142,6 +142,21 @@ def test_a_lead_compares_and_changes_nothing(pages: Pages, finished: str) -> Non
 def test_a_p_value_is_said_in_words(fixed: int, broke: int, words: str) -> None:
     versus = {"fixed": fixed, "broke": broke, "p_value": mcnemar(fixed, broke)}
     assert words in compare_head.surely(versus)
+
+
+@pytest.mark.parametrize(
+    ("p50", "p95", "shown"),
+    [
+        (229.4, 422.0, "229 / 422 ms"),
+        (840.0, 1920.0, "840 ms / 1.92 s"),
+        (229.4, None, "229 ms / n < 20"),
+        (None, None, "n < 3 / n < 20"),
+    ],
+)
+def test_two_latencies_share_a_unit_or_say_what_is_missing(
+    p50: float | None, p95: float | None, shown: str
+) -> None:
+    assert compare_head.latencies(p50, p95) == shown
 
 
 def test_marks_are_words_and_signs() -> None:
