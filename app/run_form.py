@@ -245,10 +245,10 @@ def estimate_tiles(estimate: Row) -> list[ui.Metric]:
             text.count(estimate["result_count"]),
             help=f"{text.count(estimate['rows'])} rows x {len(estimate['variants'])} variants",
         ),
-        ui.Metric("Prompt tokens", f"about {text.significant(estimate['prompt_tokens'])}"),
+        ui.Metric("Prompt tokens", f"about {text.roughly(estimate['prompt_tokens'])}"),
         ui.Metric(
             "New tokens",
-            f"{_new_tokens_word(estimate)} {text.significant(estimate['new_tokens'])}",
+            f"{_new_tokens_word(estimate)} {text.roughly(estimate['new_tokens'])}",
             help="From earlier results of the prompt, else the most that the parameters allow",
         ),
         ui.Metric(

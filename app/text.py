@@ -40,8 +40,6 @@ def significant(value: float | None, digits: int = 3) -> str:
         return "∞" if value > 0 else "−∞"
     if value == 0:
         return "0"
-    if isinstance(value, int) and abs(value) < 10**digits:
-        return count(value)  # exact already: 32, not 32.0
     decimals = digits - 1 - math.floor(math.log10(abs(value)))
     rounded = round(value, decimals)
     if rounded != 0:  # 9.996 becomes 10.0, which has one digit more before the point
@@ -52,6 +50,11 @@ def significant(value: float | None, digits: int = 3) -> str:
 def count(value: int | None) -> str:
     """An exact number with thousands separated."""
     return NOTHING if value is None else f"{value:,}".replace("-", "−")
+
+
+def roughly(value: int) -> str:
+    """A count of which only three digits matter: `32`, `1,230`, `45,600`."""
+    return count(value) if abs(value) < 1000 else significant(value)
 
 
 def plural(value: int, one: str, many: str | None = None) -> str:

@@ -164,7 +164,8 @@ class Runs:
 
     @action
     def get(self, actor: Actor, run_id: str) -> Row:
-        """One run with its `variants` as asked and resolved, and its job's state and progress."""
+        """One run with its `variants` as asked and resolved, `created_by_name`, and its job's
+        state and progress."""
         run = self._run(run_id)
         return {**run, **self._job_state(actor, run["job_id"]), "variants": self._variants(run_id)}
 
@@ -352,7 +353,8 @@ class Runs:
     def _run(self, run_id: str) -> Row:
         run = self._parsed(self._store.get("runs", run_id, noun="run"))
         del run["plan"]
-        return run
+        found = self._store.row("SELECT name FROM users WHERE id = $id", {"id": run["created_by"]})
+        return {**run, "created_by_name": found["name"] if found else run["created_by"]}
 
     def _plan(self, run_id: str) -> Plan:
         """The plan as it was: exactly the same templates and specs."""

@@ -92,3 +92,10 @@ def test_states_are_never_colour_alone() -> None:
 def test_what_people_typed_is_shown_as_it_is() -> None:
     assert text.escape("**a** :red[b] $x$ <i>") == r"\*\*a\*\* \:red\[b\] \$x\$ \<i\>"
     assert text.shorten("a\n  b" + "c" * 200, 10) == "a bcccccc…"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0, "0"), (32, "32"), (999, "999"), (1_234, "1,230"), (45_678, "45,700")]
+)
+def test_rough_counts_are_whole(value: int, shown: str) -> None:
+    assert text.roughly(value) == shown
