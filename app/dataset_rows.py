@@ -81,9 +81,11 @@ def rows(versions: list[Row], version: Row) -> None:
     )
 
 
-def history(versions: list[Row]) -> None:
+def history(dataset: Row, versions: list[Row]) -> None:
     """Every version: what was imported when, by whom, from which file."""
     names = queries.read("users", "names")
+    if dataset["description"]:
+        st.markdown(text.escape(dataset["description"]))
     tables.show(
         [
             {

@@ -104,7 +104,9 @@ def preview(content: Content, found: prompt_form.Found, *, key: str) -> None:
         _warn(mistake)
     if example is None:
         return
-    if not found.mistakes:
+    names = " ".join(f"`{{{{{name}}}}}`" for name in example.inputs)
+    st.caption(f"This dataset gives {names}")
+    if not found.mistakes and content["user_template"].strip():
         _messages(content, example)
     if example.expected is not None:
         st.caption("Expected")

@@ -26,7 +26,7 @@ def show_dataset(dataset: Row) -> None:
     licence = f" Licence: {dataset['license']}." if dataset["license"] else ""
     page = ui.page(
         text.escape(dataset["name"]),
-        text.escape((dataset["description"] or "No description.") + licence),
+        text.escape((text.shorten(dataset["description"], 120) or "No description.") + licence),
         key="datasets",
     )
     writes = ui.may("datasets.write")
@@ -67,7 +67,7 @@ def show_dataset(dataset: Row) -> None:
             dataset_rows.rows(versions, version)
     else:
         with tabs[1]:
-            dataset_rows.history(versions)
+            dataset_rows.history(dataset, versions)
 
 
 def show_list() -> None:
