@@ -67,7 +67,12 @@ SOURCES: dict[str, Field] = {
 }
 
 
-@ui.drawer("Add a model", width=560)
+def close() -> None:
+    """Forget in the URL that the form is open."""
+    ui.set_params(add=None)
+
+
+@ui.drawer("Add a model", width=560, on_dismiss=close)
 def drawer() -> None:
     """Pick a source, fill its fields; what is wrong with it is said here."""
     source = st.segmented_control(
@@ -86,7 +91,7 @@ def drawer() -> None:
             icon=":material/cloud_off:",
         )
     with st.form("add-model", border=False):
-        name = st.text_input("Name", key=f"add-name-{source}", placeholder="How people call it")
+        name = st.text_input("Name", key="add-name", placeholder="How people call it")
         location = st.text_input(
             fields.place, key=f"add-location-{source}", placeholder=fields.example
         )
@@ -119,6 +124,6 @@ def drawer() -> None:
             ui.actor(), name, source, location,
             kind=kind, revision=revision or None, sha256=sha256 or None, key=key or None,
         )  # fmt: skip
-        ui.set_params(model=model_id)
+        ui.set_params(model=model_id, add=None)
         ui.done(f"{text.escape(name.strip())} added")
         st.rerun()

@@ -101,7 +101,7 @@ def live_list() -> None:
     key = f"models-{st.session_state.get('model-closed', 0)}"
     picked = tables.pick(rows, COLUMNS, key=key, alt="Models by name", height="content")
     if picked is not None and ui.param("model") != picked["id"]:
-        ui.set_params(model=picked["id"])
+        ui.set_params(model=picked["id"], add=None)
         st.rerun()
 
 
@@ -123,8 +123,9 @@ page = ui.page(
 if ui.may("models.write"):
     with page.actions:
         if st.button("Add model", type="primary", icon=":material/add:"):
-            ui.set_params(model=None)
-            model_form.drawer()
+            ui.set_params(model=None, add="yes")
 live_list()
-if (shown := model_drawer.opened()) is not None:
+if ui.param("add") and ui.may("models.write"):
+    model_form.drawer()
+elif (shown := model_drawer.opened()) is not None:
     model_drawer.drawer(shown)
