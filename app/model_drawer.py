@@ -11,7 +11,7 @@ import streamlit as st
 
 from app import text, ui
 from core.errors import LatheError
-from core.models.choices import Choice
+from core.models.choices import TOO_BUSY_PERCENT, Choice
 from core.models.spec import WorkerSpec
 from core.store.database import Row
 
@@ -187,10 +187,11 @@ def _memory(model: Row, way: Choice, state: Row | None) -> str:
 def _speed(row: Row | None) -> str:
     if row is None:
         return "not measured here"
+    busy = ", while others used the CPU" if (row["busy_percent"] or 0) > TOO_BUSY_PERCENT else ""
     return (
         f"{text.rate(row['single_tokens_per_s'])} alone, "
         f"{text.rate(row['decode_tokens_per_s'])} with {row['concurrency']} at once, "
-        f"reads {text.rate(row['prefill_tokens_per_s'])}"
+        f"reads {text.rate(row['prefill_tokens_per_s'])}{busy}"
     )
 
 

@@ -18,6 +18,7 @@ from core.clock import utc_iso
 from core.errors import JobFailed, LatheError
 from core.generation import Generation
 from core.jobs.context import JobContext
+from core.models import choices
 from core.models.client import Completion, stream
 from core.models.pool import WorkerPool
 from core.models.spec import Endpoint, WorkerSpec
@@ -94,10 +95,20 @@ def measure(endpoint: Endpoint, *, cancelled: Any = None) -> Rates:
     )
 
 
+def busy_percent() -> float:
+    """How much of the CPU is in use now, over a second in which nothing is asked of the model."""
+    import psutil
+
+    return float(psutil.cpu_percent(interval=1.0))
+
+
 def _row(row_id: str, pool: WorkerPool, spec: WorkerSpec, job: JobContext) -> dict[str, Any]:
     already_loaded = pool.find(spec) is not None
     endpoint = pool.ensure(spec, cancelled=job.cancelled)
     try:
+        busy = busy_percent()
+        if busy > choices.TOO_BUSY_PERCENT:
+            job.log(f"Others use {busy:.0f} % of the CPU: measure again when it is quiet.")
         rates = measure(endpoint, cancelled=job.cancelled)
         job.raise_if_cancelled()
         load_ms = pool.state(spec).load_ms
@@ -115,6 +126,7 @@ def _row(row_id: str, pool: WorkerPool, spec: WorkerSpec, job: JobContext) -> di
         "prefill_tokens_per_s": rates.prefill_tokens_per_s,
         "decode_tokens_per_s": rates.decode_tokens_per_s,
         "single_tokens_per_s": rates.single_tokens_per_s,
+        "busy_percent": busy,
         "measured_at": utc_iso(),
     }
 

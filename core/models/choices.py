@@ -19,6 +19,8 @@ Row = Mapping[str, Any]
 SPEED = {"interactive": "single_tokens_per_s", "batch": "decode_tokens_per_s"}
 """What counts for a purpose: one reader's tokens, or those of all requests together."""
 READERS = {"interactive": "for one reader", "batch": "for many requests at once"}
+TOO_BUSY_PERCENT = 50.0
+"""A measurement on a CPU that others use more than this says more about them than about us."""
 GPU_ORDER = ("bf16", "int8", "nf4", "nf4-dq")
 CPU_ORDER = ("fp32", "int8", "nf4", "nf4-dq")
 SLOW_BF16 = "this CPU has no bf16 units: 60 to 90 times slower than fp32"
@@ -73,7 +75,7 @@ def pick(
 ) -> tuple[Choice, str]:
     """Auto's choice and why, in words. Raises Invalid when nothing can be loaded.
 
-    Two measured ways or more: the fastest of them that fits. Otherwise the device's rule.
+    Two ways or more measured on a quiet machine: the fastest that fits. Else the device's rule.
     """
     if purpose not in SPEED:
         raise Invalid(f"There is no purpose {purpose!r}.", field="purpose")
@@ -98,7 +100,7 @@ def _measured(
     speeds = {
         (row["engine"], row["quantization"], row["device"]): row[SPEED[purpose]]
         for row in calibrations
-        if row[SPEED[purpose]]
+        if row[SPEED[purpose]] and (row.get("busy_percent") or 0) <= TOO_BUSY_PERCENT
     }
     known = [(speeds.get((o.engine, o.quantization, o.device)), o) for o in options]
     ranked = sorted(((s, o) for s, o in known if s), key=lambda pair: -pair[0])
@@ -113,7 +115,7 @@ def _measured(
 
 
 def _by_rule(options: Sequence[Choice], purpose: str, device: Device) -> tuple[Choice, str]:
-    unmeasured = "; not measured here yet"
+    unmeasured = "; not measured on a quiet machine yet"
     if device.is_gpu:
         best = _ordered(options, GPU_ORDER if device.bf16 else ("fp32", *GPU_ORDER[1:]))[0]
         why = f"the largest precision that fits and is quick on {device.label}"

@@ -105,6 +105,7 @@ CREATE TABLE calibrations (
     prefill_tokens_per_s DOUBLE,
     decode_tokens_per_s DOUBLE,       -- all requests in flight together
     single_tokens_per_s DOUBLE,       -- one request alone
+    busy_percent DOUBLE,              -- CPU that others used just before: above 50 it says little
     measured_at TIMESTAMP NOT NULL
 );
 """

@@ -107,7 +107,7 @@ def test_llama_cpp_stays_on_the_cpu_beside_a_card() -> None:
 def test_the_rule_where_nothing_was_measured(device: Device, purpose: str, label: str) -> None:
     choice, why = chosen(device, purpose)
     assert choice.label == label
-    assert "not measured here yet" in why
+    assert "not measured on a quiet machine yet" in why
 
 
 def test_the_fastest_measured_wins_by_purpose() -> None:
@@ -127,6 +127,16 @@ def test_the_fastest_measured_wins_by_purpose() -> None:
 def test_one_measurement_alone_decides_nothing() -> None:
     rows = [measured("transformers", "nf4", 2, 20)]
     assert chosen(calibrations=rows)[0].label == "llama.cpp Q4_1"
+
+
+def test_what_was_measured_beside_other_work_does_not_count() -> None:
+    rows = [
+        {**measured("transformers", "nf4", 900, 900), "busy_percent": 97.0},
+        {**measured("llama.cpp", "gguf", 8, 8), "busy_percent": 3.0},
+        {**measured("transformers", "int8", 9, 9), "busy_percent": 20.0},
+    ]
+    assert chosen(calibrations=rows)[0].label == "transformers int8"
+    assert chosen(calibrations=rows[:2])[0].label == "llama.cpp Q4_1"
 
 
 def test_measurements_of_another_device_do_not_count() -> None:

@@ -284,6 +284,7 @@ def test_measuring_is_a_job_whose_rows_arrive_through_the_spool(
     assert (row["engine"], row["device"]) == ("scripted", "cpu")
     assert row["decode_tokens_per_s"] > 0
     assert row["load_ms"] > 0
+    assert 0 <= row["busy_percent"] <= 100
     assert models.states(OWNER)[0]["state"] == "unloaded"  # as it was before
 
 
