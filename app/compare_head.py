@@ -122,7 +122,7 @@ def _figures(variant: Row) -> None:
         "p50 / p95": latencies(variant["e2e_p50_ms"], variant["e2e_p95_ms"]),
         "Speed": text.rate(variant["tokens_per_s"]),
         "Compute": text.seconds(compute),
-        "Failed": f":red[:material/error: {failed}]" if variant["failed_count"] else failed,
+        "Errors": f":red[:material/error: {failed}]" if variant["failed_count"] else failed,
     }
     for score in variant["scores"]:
         figures[text.escape(score["name"])] = _score(score)

@@ -24,11 +24,21 @@ VARIANT_COLUMNS = {
 }
 
 
-@st.fragment(run_every=1.5)
 def show(run_id: str, on_clone: Callable[[str], None]) -> None:
-    """Draw it, again and again: a fragment by the clock while it is open."""
+    """Draw it; by the clock while the run goes on.
+
+    An ended run has no clock: a tick that meets the switch to another page empties that page.
+    """
+    with ui.errors(stop=True):
+        going = ui.workbench().runs.get(ui.actor(), run_id)["state"] not in ENDED
+    st.fragment(_draw, run_every=1.5 if going else None)(run_id, on_clone, going)
+
+
+def _draw(run_id: str, on_clone: Callable[[str], None], going: bool) -> None:
     with ui.errors(stop=True):
         run = ui.workbench().runs.summary(ui.actor(), run_id)
+    if going and run["state"] in ENDED:
+        st.rerun()
     progress(run)
     _actions(run, on_clone)
     tables.show(

@@ -8,6 +8,7 @@ slots. Ours is asked as a run asks it: over HTTP, with as many requests in fligh
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -19,13 +20,14 @@ from typing import Any
 import pytest
 
 from core.generation import Generation
-from core.models import client
+from core.models import client, starter
 from core.models.pool import WorkerPool
+from core.models.sources import Inspection
 from core.models.spec import Endpoint, WorkerSpec
-from core.models.starter import STARTERS, ensure_starter, installed
 from core.prompts.samples import sample_prompts
 from core.prompts.template import render
 from core.settings import PROJECT_ROOT, Settings
+from tests.jobs.test_jobs import wait_for
 
 pytestmark = [pytest.mark.bench, pytest.mark.starter]
 
@@ -40,12 +42,10 @@ Messages = list[dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(tmp_path_factory: pytest.TempPathFactory) -> Inspection:
     home = tmp_path_factory.mktemp("bench")
-    ensure_starter(home, cache=Settings.from_env().cache)
-    found = installed(home, STARTERS[0])
-    assert found is not None
-    return found
+    starter.ensure_starter(home, cache=Settings.from_env().cache)
+    return starter.inspection(home, starter.STARTERS[0].slug)
 
 
 @pytest.fixture(scope="module")
@@ -81,20 +81,20 @@ def ask_all(endpoint: Endpoint, prompts: Sequence[Messages], in_flight: int) -> 
 
 
 def test_transformers_against_generate(
-    folder: Path, pool: WorkerPool, prompts: list[Messages]
+    model: Inspection, pool: WorkerPool, prompts: list[Messages]
 ) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    spec = WorkerSpec("m", "starter", "transformers", "fp32", path=str(folder))
+    spec = WorkerSpec("m", "starter", "transformers", "fp32", path=model.path)
     endpoint = pool.ensure(spec)
     ask_all(endpoint, prompts[:2], 2)
     answers: list[str] = []
     ours_s = clock(lambda: answers.extend(ask_all(endpoint, prompts, endpoint.slots)))
     pool.stop(spec.key)
 
-    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(model.path, padding_side="left")
+    plain = AutoModelForCausalLM.from_pretrained(model.path, dtype=torch.float32).eval()
 
     def generate(batch: Sequence[Messages]) -> list[str]:
         texts = [
@@ -103,7 +103,7 @@ def test_transformers_against_generate(
         ]
         inputs = tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
         with torch.inference_mode():
-            out = model.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
+            out = plain.generate(**inputs, max_new_tokens=NEW_TOKENS, do_sample=False)
         new = out[:, inputs["input_ids"].shape[1] :]
         return [str(text) for text in tokenizer.batch_decode(new, skip_special_tokens=True)]
 
@@ -134,24 +134,24 @@ p.n_parallel, p.n_ctx = slots, 2048 * slots
 p.cpuparams.n_threads = p.cpuparams_batch.n_threads = threads
 p.ui, p.verbosity, p.n_threads_http = False, 0, slots + 4
 server = xllamacpp.Server(p)
-print(server.listening_address, flush=True)
+with open(sys.argv[4], "w") as told:
+    told.write(server.listening_address)
 time.sleep(3600)
 """
 
 
-def own_server_s(gguf: Path, slots: int, prompts: Sequence[Messages]) -> float:
+def own_server_s(gguf: Path, slots: int, prompts: Sequence[Messages], tmp: Path) -> float:
     """llama.cpp's own HTTP server with that many slots and as many clients."""
-    import os
-
     threads = len(os.sched_getaffinity(0))
+    told = tmp / f"address-{slots}-{time.monotonic_ns()}"
+    arguments = [str(gguf), str(slots), str(threads), str(told)]
     with subprocess.Popen(
-        [sys.executable, "-c", OWN_SERVER, str(gguf), str(slots), str(threads)],
-        stdout=subprocess.PIPE,
+        [sys.executable, "-c", OWN_SERVER, *arguments],
+        stdout=subprocess.DEVNULL,  # it logs there, and stands still when nobody reads
         stderr=subprocess.DEVNULL,
-        text=True,
     ) as process:
-        assert process.stdout is not None
-        address = next(line for line in process.stdout if line.startswith("http")).strip()
+        wait_for(lambda: told.exists() and told.read_text(), seconds=60)
+        address = told.read_text()
         spec = WorkerSpec("m", "own", "endpoint", "remote", base_url=f"{address}/v1")
         endpoint = Endpoint(f"{address}/v1", "", "own", spec, slots)
         ask_all(endpoint, prompts[:2], 2)
@@ -161,19 +161,19 @@ def own_server_s(gguf: Path, slots: int, prompts: Sequence[Messages]) -> float:
 
 
 def test_llama_cpp_against_its_own_server(
-    folder: Path, pool: WorkerPool, prompts: list[Messages]
+    model: Inspection, pool: WorkerPool, prompts: list[Messages], tmp_path: Path
 ) -> None:
-    gguf = next(folder.rglob("*.gguf"))
+    gguf = Path(str(model.gguf_path))
     few = prompts[:: len(prompts) // 40]
-    tried = {slots: own_server_s(gguf, slots, few) for slots in SLOTS_TRIED}
+    tried = {slots: own_server_s(gguf, slots, few, tmp_path) for slots in SLOTS_TRIED}
     best = min(tried, key=lambda slots: tried[slots])
-    own_s = own_server_s(gguf, best, prompts)
+    own_s = own_server_s(gguf, best, prompts, tmp_path)
     spec = WorkerSpec("m", "starter", "llama.cpp", "gguf", gguf_path=str(gguf))
     endpoint = pool.ensure(spec)
     ask_all(endpoint, prompts[:2], 2)
     ours_s = clock(lambda: ask_all(endpoint, prompts, endpoint.slots))
     pool.stop(spec.key)
-    again_s = own_server_s(gguf, best, prompts)
+    again_s = own_server_s(gguf, best, prompts, tmp_path)
     print(
         f"\n{len(prompts)} answers of at most {NEW_TOKENS} tokens, llama.cpp"
         f"\n  its own server by slots   "
