@@ -23,6 +23,7 @@ from core.models.starter import STARTERS, ensure_starter
 from core.settings import PROJECT_ROOT, Settings
 from core.workbench import OWNER
 from tests.browser.conftest import FLAGS
+from tests.jobs.test_jobs import wait_for
 from tests.running import RunningApp, running_app
 
 
@@ -104,12 +105,21 @@ def test_the_app_its_pages_and_a_run_stay_on_this_machine(sealed: Sealed, tmp_pa
         running_app(sealed.home, sealed.env) as app,
         Remote(app.card, Settings(home=app.home)) as remote,
     ):
-        remote.models.add(OWNER, "echo", "scripted", "{}")
+        model_id = remote.models.add(OWNER, "echo", "scripted", "{}")
         evaluate(sealed, tmp_path, [{"model": "echo"}])
+        play(remote, model_id)
         asked = visit_every_page(app, session_of_admin(app))
         unload_all(remote)
     assert {urlsplit(url).netloc for url in asked} == {urlsplit(app.url).netloc}
     assert sealed.attempts == ""
+
+
+def play(remote: Remote, model_id: str) -> None:
+    """One playground request, to its end."""
+    column = {"id": "a", "system_template": "", "user_template": "{{x}}", "model_id": model_id}
+    remote.playground.start(OWNER, [column], {"x": "hello"})
+    wait_for(lambda: remote.playground.columns(OWNER)[0]["state"] == "done")
+    assert remote.playground.columns(OWNER)[0]["text"] == "hello"
 
 
 @pytest.mark.starter
