@@ -49,9 +49,14 @@ class Store:
                 str(home / "lathe.duckdb"),
                 config={"memory_limit": "256MB", "temp_directory": str(home / "tmp")},
             )
+        except BaseException:
+            self._lock.release()
+            raise
+        try:
             self._connection.execute("SET TimeZone = 'UTC'")
             migrate(self._connection)
         except BaseException:
+            self._connection.close()
             self._lock.release()
             raise
 
@@ -164,7 +169,8 @@ def insert_missing(
             f"INSERT OR IGNORE INTO {table} BY NAME SELECT {casts} FROM incoming"  # noqa: S608
         )
     finally:
-        connection.unregister("incoming")
+        with contextlib.suppress(duckdb.TransactionException):  # aborted: it goes with the cursor
+            connection.unregister("incoming")
 
 
 def _plain(value: Any) -> str | None:
