@@ -24,10 +24,10 @@ def stop_all() -> None:
 
 def begin_with_samples() -> None:
     ui.workbench().prompts.create_samples(page.actor)
-    (prompt, *_) = ui.workbench().prompts.list(page.actor, search="Triage a ticket")
+    (prompt, *_) = ui.workbench().prompts.list(page.actor, search="Answer from context")
     versions = ui.workbench().prompts.versions(page.actor, prompt["id"])
     draft["columns"] = [drafts.new_column(version) for version in reversed(versions[:2])]
-    data = ui.workbench().datasets.import_sample(page.actor, "support-tickets")
+    data = ui.workbench().datasets.import_sample(page.actor, "short-answers")
     draft["dataset"], draft["row"] = data["id"], 0
     drafts.save(draft)
 
@@ -57,7 +57,7 @@ if not draft["columns"]:
         "Compare two prompts on a local model",
         "Each column is a prompt, a model, a quantization and how answers are drawn. "
         "They answer the same input at once, token by token, with time to first token and speed.",
-        "Begin with the sample prompts and tickets",
+        "Begin with the sample prompts and questions",
         begin_with_samples,
         icon=":material/science:",
     )

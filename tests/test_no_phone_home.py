@@ -13,16 +13,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 import yaml
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser
 
-from app.bootstrap import find_browser
 from app.guard import COOKIE
 from app.navigation import names_for
 from app.remote import Remote
 from core.models.starter import STARTERS, ensure_starter
 from core.settings import PROJECT_ROOT, Settings
 from core.workbench import OWNER
-from tests.browser.conftest import FLAGS
 from tests.jobs.test_jobs import wait_for
 from tests.running import RunningApp, running_app
 
@@ -100,7 +98,9 @@ def test_the_doctor_and_a_job_stay_on_this_machine(sealed: Sealed) -> None:
 
 @pytest.mark.browser
 @pytest.mark.slow
-def test_the_app_its_pages_and_a_run_stay_on_this_machine(sealed: Sealed, tmp_path: Path) -> None:
+def test_the_app_its_pages_and_a_run_stay_on_this_machine(
+    sealed: Sealed, tmp_path: Path, browser: Browser
+) -> None:
     with (
         running_app(sealed.home, sealed.env) as app,
         Remote(app.card, Settings(home=app.home)) as remote,
@@ -108,7 +108,7 @@ def test_the_app_its_pages_and_a_run_stay_on_this_machine(sealed: Sealed, tmp_pa
         model_id = remote.models.add(OWNER, "echo", "scripted", "{}")
         evaluate(sealed, tmp_path, [{"model": "echo"}])
         play(remote, model_id)
-        asked = visit_every_page(app, session_of_admin(app))
+        asked = visit_every_page(browser, app, session_of_admin(app))
         unload_all(remote)
     assert {urlsplit(url).netloc for url in asked} == {urlsplit(app.url).netloc}
     assert sealed.attempts == ""
@@ -176,19 +176,17 @@ def session_of_admin(app: RunningApp) -> str:
     return str(token)
 
 
-def visit_every_page(app: RunningApp, token: str) -> list[str]:
+def visit_every_page(browser: Browser, app: RunningApp, token: str) -> list[str]:
     """Open each page there is as an admin; every address that the browser asked for."""
     asked: list[str] = []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_browser(), args=FLAGS)
-        context = browser.new_context()
-        context.add_cookies([{"name": COOKIE, "value": token, "url": app.url}])
-        page = context.new_page()
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("websocket", lambda socket: asked.append(socket.url))
-        for name in names_for(OWNER):
-            page.goto(f"{app.url}/{name}")
-            page.get_by_role("heading", level=1).first.wait_for()
-            page.wait_for_timeout(300)
-        browser.close()
+    context = browser.new_context()
+    context.add_cookies([{"name": COOKIE, "value": token, "url": app.url}])
+    page = context.new_page()
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("websocket", lambda socket: asked.append(socket.url))
+    for name in names_for(OWNER):
+        page.goto(f"{app.url}/{name}")
+        page.get_by_role("heading", level=1).first.wait_for()
+        page.wait_for_timeout(300)
+    context.close()
     return [url for url in asked if not url.startswith(("data:", "blob:"))]

@@ -14,14 +14,14 @@ from core.workbench import OWNER, Workbench
 from tests.jobs.test_jobs import wait_for
 from tests.pages_runner import Pages
 
-BEGIN = "Begin with the sample prompts and tickets"
+BEGIN = "Begin with the sample prompts and questions"
 
 
 @pytest.fixture
 def model_id(workbench: Workbench, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An OpenAI-compatible endpoint: a scripted worker of another home."""
     pool = WorkerPool(tmp_path_factory.mktemp("elsewhere"))
-    script = json.dumps({"replies": {"Labels:": "billing, surely"}, "default": "billing"})
+    script = json.dumps({"replies": {"Passage:": "billing, surely"}, "default": "billing"})
     there = pool.ensure(WorkerSpec("m", "tester", "scripted", "fp32", script=script))
     yield workbench.models.add(
         OWNER, "far", "endpoint", there.base_url, revision="tester", key=there.api_key
@@ -29,9 +29,9 @@ def model_id(workbench: Workbench, tmp_path_factory: pytest.TempPathFactory) -> 
     pool.stop_all()
 
 
-def triage(workbench: Workbench) -> list[dict[str, Any]]:
+def sample(workbench: Workbench) -> list[dict[str, Any]]:
     """The versions of the first sample prompt, newest first."""
-    (prompt,) = workbench.prompts.list(OWNER, search="Triage")
+    (prompt,) = workbench.prompts.list(OWNER, search="Answer from")
     return workbench.prompts.versions(OWNER, prompt["id"])
 
 
@@ -52,7 +52,7 @@ def test_two_answers_side_by_side_with_their_figures_and_difference(
     page = press(pages.open("playground"), BEGIN)
     assert not page.exception
     assert [box.value for box in page.selectbox if "Prompt" in box.label] == [
-        version["id"] for version in reversed(triage(workbench))
+        version["id"] for version in reversed(sample(workbench))
     ]
     page = run(page, workbench)
     assert not page.exception
@@ -66,11 +66,11 @@ def test_a_reload_finds_the_drafts_and_the_answers(
 ) -> None:
     page = press(pages.open("playground"), BEGIN)
     box = next(area for area in page.text_area if area.label == "User template")
-    box.set_value("{{subject}}: which label?").run()
+    box.set_value("{{question}}: which label?").run()
     run(page, workbench)
     again = pages.open("playground")
     texts = [area.value for area in again.text_area if area.label == "User template"]
-    assert texts[0] == "{{subject}}: which label?"
+    assert texts[0] == "{{question}}: which label?"
     assert [code.value for code in again.code][:2] == ["billing", "billing, surely"]
     live = next(iter(workbench.playground._live.values()))
     assert live[0].column.prompt_version_id is None, "an edited version is a draft"
@@ -103,12 +103,12 @@ def test_an_answer_is_saved_as_a_new_version(
 ) -> None:
     page = press(pages.open("playground"), BEGIN)
     box = next(area for area in page.text_area if area.label == "User template")
-    box.set_value("{{subject}}?").run()
+    box.set_value("{{question}}?").run()
     page = run(page, workbench)
     page = press(page, "Save as new version")
     assert not page.exception
-    newest = triage(workbench)[0]
-    assert (newest["number"], newest["user_template"]) == (3, "{{subject}}?")
+    newest = sample(workbench)[0]
+    assert (newest["number"], newest["user_template"]) == (3, "{{question}}?")
 
 
 def test_a_lead_may_not_use_models(pages: Pages) -> None:

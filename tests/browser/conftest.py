@@ -10,12 +10,11 @@ error of its own script fails its test.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from app.guard import COOKIE
 from app.remote import Remote
@@ -23,14 +22,6 @@ from core.settings import Settings
 from core.workbench import OWNER
 from tests.running import RunningApp, running_app
 
-FLAGS = [
-    "--no-sandbox",  # Chromium refuses its sandbox to root
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 PASSWORD = "turned on a lathe"
 
 expect.set_options(timeout=30_000)  # the machine may be busy with the rest of the suite
@@ -55,15 +46,6 @@ def remote(app: RunningApp) -> Iterator[Remote]:
     """The running app's workbench, as its owner: to prepare what a test looks at."""
     with Remote(app.card, Settings(home=app.home)) as opened:
         yield opened
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")
