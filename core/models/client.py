@@ -7,6 +7,7 @@ Does not know: what is behind the endpoint, nor what the answer is for.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import json
 import threading
@@ -133,11 +134,8 @@ def stream(
     seen = _Stream(time.perf_counter())
     stopped = False
     try:
-        with _http(endpoint).stream(
-            "POST",
-            f"{endpoint.base_url}/chat/completions",
-            json=body,
-            headers={**_headers(endpoint), DETAILS_HEADER: "1"},
+        with contextlib.closing(
+            _send(endpoint, "/chat/completions", body, stream=True)
         ) as response:
             if response.status_code >= 400:
                 response.read()
@@ -198,9 +196,7 @@ def _post(endpoint: Endpoint, path: str, body: dict[str, Any]) -> dict[str, Any]
     import httpx
 
     try:
-        response = _http(endpoint).post(
-            endpoint.base_url + path, json=body, headers=_headers(endpoint)
-        )
+        response = _send(endpoint, path, body)
     except (httpx.HTTPError, OSError) as error:
         raise _unreachable(endpoint, error) from error
     if response.status_code >= 400:
@@ -210,6 +206,25 @@ def _post(endpoint: Endpoint, path: str, body: dict[str, Any]) -> dict[str, Any]
     except ValueError as error:
         raise Upstream(f"{endpoint.base_url}{path} did not answer with JSON.") from error
     return found
+
+
+def _send(
+    endpoint: Endpoint, path: str, body: dict[str, Any], *, stream: bool = False
+) -> httpx.Response:
+    """The response, headers read. A kept connection that the other end has closed since is no
+    answer: then once more, on a new one."""
+    import httpx
+
+    http = _http(endpoint)
+    headers = {**_headers(endpoint), DETAILS_HEADER: "1"}
+    for last in (False, True):
+        request = http.build_request("POST", endpoint.base_url + path, json=body, headers=headers)
+        try:
+            return http.send(request, stream=stream)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if last:
+                raise
+    raise AssertionError("the loop returns or raises")
 
 
 _clients: dict[bool, httpx.Client] = {}

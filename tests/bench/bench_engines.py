@@ -150,13 +150,15 @@ def own_server_s(gguf: Path, slots: int, prompts: Sequence[Messages], tmp: Path)
         stdout=subprocess.DEVNULL,  # it logs there, and stands still when nobody reads
         stderr=subprocess.DEVNULL,
     ) as process:
-        wait_for(lambda: told.exists() and told.read_text(), seconds=60)
-        address = told.read_text()
-        spec = WorkerSpec("m", "own", "endpoint", "remote", base_url=f"{address}/v1")
-        endpoint = Endpoint(f"{address}/v1", "", "own", spec, slots)
-        ask_all(endpoint, prompts[:2], 2)
-        taken = clock(lambda: ask_all(endpoint, prompts, slots))
-        process.kill()
+        try:
+            wait_for(lambda: told.exists() and told.read_text(), seconds=60)
+            address = told.read_text()
+            spec = WorkerSpec("m", "own", "endpoint", "remote", base_url=f"{address}/v1")
+            endpoint = Endpoint(f"{address}/v1", "", "own", spec, slots)
+            ask_all(endpoint, prompts[:2], 2)
+            taken = clock(lambda: ask_all(endpoint, prompts, slots))
+        finally:
+            process.kill()
     return taken
 
 
