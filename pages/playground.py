@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import diff, queries, ui
+from app import diff, queries, text, ui
 from app import playground_draft as drafts
 from app import playground_parts as parts
 from app.playground_draft import LETTERS
@@ -77,7 +77,7 @@ with page.actions:
         st.button("Stop all", icon=":material/stop:", on_click=ui.guarded(stop_all), shortcut="Esc")
     else:
         st.button(
-            f"Run {len(draft['columns'])} columns",
+            f"Run {text.plural(len(draft['columns']), 'column')}",
             type="primary",
             icon=":material/play_arrow:",
             on_click=ui.guarded(run_all),
@@ -93,7 +93,7 @@ with st.expander("Prompts and models", expanded=True):
     for column, slot, letter in zip(
         draft["columns"], st.columns(max(2, len(draft["columns"]))), LETTERS, strict=False
     ):
-        with slot:
+        with slot.container(key=f"form-{column['id']}"):
             parts.column_form(draft, column, letter, versions)
 drafts.save(draft)
 with ui.errors():

@@ -22,7 +22,7 @@ from core.models.spec import WorkerSpec
 
 KV_BYTES = 1536 * 1024**2
 """Most key/value memory that all slots take together; one slot always has the whole context."""
-MOST_SLOTS = 16
+MOST_SLOTS = 8
 """More slots than this made llama.cpp slower on the machines measured (see DECISIONS)."""
 CACHE_BYTES_PER_NUMBER = 2  # llama.cpp keeps keys and values as f16
 
