@@ -14,6 +14,7 @@ import torch
 from core.errors import Invalid
 from core.models.engines import Progress, Rendered, Request, Sink
 from core.models.engines.batching import Batcher, Memory, Row, as_tokens
+from core.models.engines.packing import pack
 from core.models.engines.plain import PlainMemory
 from core.models.engines.sampling import Sampler
 from core.models.engines.slot_memory import SlotMemory
@@ -53,6 +54,8 @@ class TransformersEngine:
             "batching": "ragged" if ragged else "one row at a time",
         }
         gpu = model.device.type != "cpu"
+        if not gpu:
+            pack(model)
         self._batcher = Batcher(
             self._memory(ragged),
             slots=self.slots,
