@@ -1,8 +1,8 @@
 """The estimate before a run: rows, tokens and minutes, and what they rest on.
 
 Knows: how to count ahead. Does not know: models; it never loads one.
-Prompt tokens are counted from a sample of rendered prompts at so many characters a token, measured
-on earlier results of the model where there are some. New tokens are what earlier results with the
+Prompt tokens are counted from a sample of rendered prompts at a fixed number of characters a token:
+no tokenizer is loaded for an estimate. New tokens are what earlier results with the
 prompt version took, else at most `max_tokens`. Minutes come from a calibration of exactly that
 model, engine, quantization and device, or from earlier results of it; without either there are
 none: a guess is not an estimate.
