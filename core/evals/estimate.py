@@ -62,7 +62,7 @@ def _variant(
 ) -> Row:
     earlier = _earlier(store, variant)
     characters = _characters(home, plan, variant)
-    prompt_tokens = round(characters / earlier.get("characters_per_token", CHARACTERS_PER_TOKEN))
+    prompt_tokens = round(characters / CHARACTERS_PER_TOKEN)
     most = variant.generation.max_tokens
     new_each = min(most, earlier.get("new_tokens", most))
     new_tokens = round(new_each * plan.row_count)

@@ -20,7 +20,7 @@ TYPICAL_TOKENS = 512
 """Of one request. A batch holds what its requests need, not slots times the longest possible."""
 CACHE_LIMIT_BYTES = 1536 * 1024**2
 """An engine takes no more for all requests together, or one whole context."""
-LLAMA_CPP_SLOTS = 16
+LLAMA_CPP_SLOTS = 8
 """The most that engine makes."""
 
 BASE_BYTES = {
