@@ -67,20 +67,26 @@ def _take_version(draft: Draft, column: Draft) -> None:
 
 
 def answer(row: Row, letter: str) -> None:
-    """One column's answer so far, its figures under it."""
+    """One column's answer so far, its figures under it.
+
+    Always the same number of elements: while a script runs, one that is missing the next time
+    would stay where it was.
+    """
     st.markdown(f"**{letter}** · {_badge(row)}")
+    note = st.empty()
     if row["error"]:
         error = row["error"]
         lines = [f"**{text.escape(error['title'])}**", text.escape(error["message"])]
         lines += [text.escape(error["hint"])] if error.get("hint") else []
-        st.error("  \n".join(lines), icon=":material/error:")
+        note.error("  \n".join(lines), icon=":material/error:")
     elif row["state"] in ("waiting", "loading"):
         said = text.escape(row["message"] or "waiting for the model")
-        st.progress(row["progress"] or 0.0, said[:1].upper() + said[1:])
+        note.progress(row["progress"] or 0.0, said[:1].upper() + said[1:])
     st.code(row["text"] or " ", language=None, wrap_lines=True, height=220)
     st.caption(figures(row))
+    warning = st.empty()
     if row["warning"]:
-        st.warning(row["warning"], icon=":material/content_cut:")
+        warning.warning(row["warning"], icon=":material/content_cut:")
 
 
 def _badge(row: Row) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 import streamlit as st
 
 from app import diff, queries, text, ui
 from app import playground_draft as drafts
 from app import playground_parts as parts
 from app.playground_draft import LETTERS
-from core.evals.playground import ENDED, MOST_COLUMNS
+from core.evals.playground import MOST_COLUMNS
+from core.store.database import Row
+
+LOOK_S = 0.04  # between looks for new tokens: faster than people read
 
 
 def run_all() -> None:
@@ -42,10 +47,27 @@ def answers() -> None:
     for column, row, letter in zip(st.columns(max(2, len(rows))), rows, LETTERS, strict=False):
         with column.container(border=True):
             parts.answer(row, letter)
-            if row["state"] in ENDED:
-                parts.details(row)
-    if live and not parts.running(rows):
-        st.rerun()  # the clock of this fragment stops, the buttons change
+            parts.details(row)
+
+
+def stream() -> None:
+    """Draw what is new until every column has ended; a click elsewhere interrupts it."""
+    rows = ui.workbench().playground.columns(page.actor)
+    columns = st.columns(max(2, len(rows)))
+    places = [column.container(border=True).empty() for column in columns[: len(rows)]]
+    drawn: list[Row | None] = [None] * len(rows)
+    pulse = st.empty()
+    while True:
+        pulse.empty()  # a click waits for the next thing that is drawn
+        for number, row in enumerate(rows):
+            if row != drawn[number]:
+                drawn[number] = row
+                with places[number].container():
+                    parts.answer(row, LETTERS[number])
+        if not parts.running(rows):
+            st.rerun()
+        time.sleep(LOOK_S)
+        rows = ui.workbench().playground.columns(page.actor)
 
 
 page = ui.page(
@@ -100,7 +122,9 @@ with ui.errors():
     parts.values_form(draft, drafts.variables(draft))
 drafts.save(draft)
 
-st.fragment(answers, run_every=0.15 if live else None)()
+if live:
+    stream()  # until the answers have ended, or somebody clicks
+answers()
 
 finished = [r for r in ui.workbench().playground.columns(page.actor) if r["text"]]
 if len(finished) > 1 and not live:
