@@ -65,7 +65,7 @@ def test_kill_9_of_the_job_worker_loses_and_doubles_nothing(world: World) -> Non
     wait_for(lambda: not any(s.alive for s in WorkerPool(world.home).states()))
 
 
-def test_a_cancelled_run_stops_within_a_second_and_resumes(world: World) -> None:
+def test_a_cancelled_run_stops_soon_and_resumes(world: World) -> None:
     run_id = world.start(world.variant(slots=4, delay_ms=400), rows=16)
     wait_for(lambda: len(world.results(run_id)) >= 4)
     asked = time.monotonic()

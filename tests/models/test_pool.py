@@ -157,6 +157,12 @@ def test_errors_come_back_as_what_they_were(pool: WorkerPool) -> None:
         client.stream(wrong, say("x"), Generation())
 
 
+def test_a_script_of_the_wrong_shape_is_an_answer_not_a_silence(pool: WorkerPool) -> None:
+    endpoint = pool.ensure(scripted(replies=["a list"]))
+    with pytest.raises(LatheError, match="wrong shape"):
+        client.stream(endpoint, say("x"), Generation())
+
+
 def test_the_key_is_in_no_file_that_others_may_read(pool: WorkerPool, home: Path) -> None:
     endpoint = pool.ensure(scripted())
     for path in home.rglob("*"):

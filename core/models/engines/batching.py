@@ -96,14 +96,12 @@ class Batcher:
         step_tokens: int,
         ends: frozenset[int],
         piece: Callable[[int], str],
-        device: str,
     ) -> None:
         self._memory = memory
         self._slots = slots
         self._step_tokens = step_tokens
         self._ends = ends
         self._piece = piece
-        self._device = device
         self._arrivals: queue.SimpleQueue[Row | None] = queue.SimpleQueue()
         self._waiting: list[Row] = []
         self._reading: list[Row] = []

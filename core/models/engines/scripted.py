@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from core.errors import Upstream
+from core.errors import Invalid, Upstream
 from core.models.engines import Delta, Finished, Rendered, Request, Sink
 from core.models.spec import WorkerSpec
 
@@ -36,7 +36,7 @@ class ScriptedEngine:
         self.facts: dict[str, Any] = {"device": "cpu", "dtype": "none"}
 
     def submit(self, request: Request, sink: Sink) -> None:
-        threading.Thread(target=self._answer, args=(request, sink), daemon=True).start()
+        threading.Thread(target=self._work, args=(request, sink), daemon=True).start()
 
     def render(self, request: Request) -> Rendered:
         if request.prompt is not None:
@@ -50,6 +50,12 @@ class ScriptedEngine:
 
     def close(self) -> None:
         pass
+
+    def _work(self, request: Request, sink: Sink) -> None:
+        try:
+            self._answer(request, sink)
+        except (AttributeError, TypeError, ValueError) as error:
+            sink(Invalid(f"The script has the wrong shape: {error}."))
 
     def _answer(self, request: Request, sink: Sink) -> None:
         started = time.perf_counter()

@@ -62,7 +62,6 @@ class TransformersEngine:
             step_tokens=STEP_TOKENS_GPU if gpu else STEP_TOKENS_CPU,
             ends=_ends(model, self._tokenizer),
             piece=lambda token: self._decode([token]),
-            device=str(model.device),
         )
 
     def submit(self, request: Request, sink: Sink) -> None:
