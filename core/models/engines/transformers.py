@@ -21,6 +21,7 @@ from core.models.engines.slot_memory import SlotMemory
 from core.models.engines.slots import ATTENTION
 from core.models.engines.text import TextAssembler
 from core.models.spec import WorkerSpec
+from core.processes import give_back_memory
 
 KV_BYTES = 1536 * 1024**2
 """Most key/value memory for many requests together; one request may always have its context."""
@@ -56,6 +57,7 @@ class TransformersEngine:
         gpu = model.device.type != "cpu"
         if not gpu:
             pack(model)
+        give_back_memory()
         self._batcher = Batcher(
             self._memory(ragged),
             slots=self.slots,
