@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import duckdb
@@ -23,13 +24,26 @@ from core.store.database import Row, Store
 
 log = logging.getLogger(__name__)
 
+Finisher = Callable[[str, dict[str, Any], str], None]
+"""Takes a job's id, the value its work returned, and who started it. It may be called again for
+the same job after a crash, so it does nothing the second time; a LatheError fails the job."""
+
 
 class Supervisor:
     """Keeps the jobs table true and the slots filled."""
 
-    def __init__(self, store: Store, jobs: Jobs, *, interval_s: float = 0.5) -> None:
+    def __init__(
+        self,
+        store: Store,
+        jobs: Jobs,
+        *,
+        finishers: Mapping[str, Finisher] | None = None,
+        interval_s: float = 0.5,
+    ) -> None:
         self._store = store
         self._jobs = jobs
+        self._finishers = dict(finishers or {})
+        """By job kind: what the owner of the database does once the work has succeeded."""
         self._interval_s = interval_s
         self._processes: dict[str, Detached] = {}
         self._stop = threading.Event()
@@ -76,6 +90,9 @@ class Supervisor:
         folder = self._folder(row["id"])
         now = self._state(row["id"], folder)
         result = folder.result() or {}
+        if now == "succeeded":
+            result = self._finish(row, result)
+            now = str(result["state"])
         progress = folder.progress()
         fresh = {
             "state": now,
@@ -98,6 +115,18 @@ class Supervisor:
             """,
             {**fresh, "id": row["id"], "ended": ended},
         )
+
+    def _finish(self, row: Row, result: dict[str, Any]) -> dict[str, Any]:
+        """Let the kind's finisher bring the value into the database; the result as it is then."""
+        finisher = self._finishers.get(row["kind"])
+        if finisher is None:
+            return result
+        try:
+            finisher(row["id"], result.get("value") or {}, row["created_by"])
+        except LatheError as error:
+            self._folder(row["id"]).write_result("failed", error=error.to_dict())
+            return {"state": "failed", "error": error.to_dict()}
+        return result
 
     def _state(self, job_id: str, folder: JobFolder) -> str:
         process = self._processes.get(job_id)

@@ -1,0 +1,91 @@
+"""Snapshots: a table of a DuckDB written down as a version's file, in one pass and one order.
+
+Knows: Parquet, the content hash. Does not know: where the rows came from, the store's database.
+
+The content hash is sha256 over the columns and then over one digest a row, in row order: the
+digest covers `row_id` and every cell, each with its length before it, so no two tables read alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.datasets.files import UNFINISHED, Column, Written, disk_full, is_disk_full
+from core.datasets.table import quoted
+from core.ids import canonical_json
+
+if TYPE_CHECKING:
+    import duckdb
+
+ROW_GROUP_ROWS = 20_000
+
+
+def write_snapshot(
+    connection: duckdb.DuckDBPyConnection,
+    relation: str,
+    columns: Sequence[Column],
+    folder: Path,
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> Written:
+    """Write `relation` (row_id, row_index and the columns; rows by row_index) into the folder.
+
+    Row numbers are made anew, 0 to n-1. `check` may raise to stop in between. LatheError when the
+    disk is full; whatever happens, nothing is left that could be taken for a version.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=UNFINISHED, suffix=".parquet")
+    os.close(handle)
+    path = Path(name)
+    try:
+        names = ", ".join(quoted(column.name) for column in columns)
+        target = str(path).replace("'", "''")
+        connection.execute(
+            f"COPY (SELECT row_id, row_number() OVER (ORDER BY row_index) - 1 AS row_index, {names}"
+            f" FROM {relation} ORDER BY row_index)"
+            f" TO '{target}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
+        )
+        check()
+        content_hash, row_count = content_hash_of(connection, path, columns, check=check)
+        with path.open("rb") as whole:
+            os.fsync(whole.fileno())
+            sha256 = hashlib.file_digest(whole, "sha256").hexdigest()
+        os.chmod(path, 0o644)
+    except BaseException as error:
+        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        if is_disk_full(error):
+            raise disk_full() from error
+        raise
+    return Written(path, content_hash, row_count, sha256)
+
+
+def content_hash_of(
+    connection: duckdb.DuckDBPyConnection,
+    path: Path,
+    columns: Sequence[Column],
+    *,
+    check: Callable[[], None] = lambda: None,
+) -> tuple[str, int]:
+    """The content hash of a version's file, and its row count."""
+    names = ["row_id", *(column.name for column in columns)]
+    cells = [f"CAST({quoted(name)} AS VARCHAR)" for name in names]
+    parts = ", ".join(f"coalesce(strlen({cell}) || ':' || {cell}, '-')" for cell in cells)
+    digest = hashlib.sha256(canonical_json([column.to_dict() for column in columns]).encode())
+    count = 0
+    found = connection.sql(
+        f"SELECT md5(concat({parts})) AS digest FROM read_parquet($path)",
+        params={"path": str(path)},
+    ).to_arrow_reader(20_000)
+    for batch in found:
+        check()
+        digest.update("".join(batch.column(0).to_pylist()).encode())
+        count += batch.num_rows
+    return digest.hexdigest(), count
