@@ -16,7 +16,7 @@ import errno
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,24 +49,32 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A whole file under a name of its own; `keep` makes it a version, `drop` removes it."""
+    """A whole file under a name of its own; `Datasets.commit_written` makes it a version."""
 
     path: Path
     content_hash: str
     row_count: int
     sha256: str
 
-    def keep(self) -> Path:
-        """Move it to the name that its content gives it."""
-        final = self.path.parent / f"{self.content_hash}.parquet"
-        os.replace(self.path, final)
-        return final
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> Written:
+        """From `to_dict`, as a job returned it."""
+        return cls(
+            Path(value["path"]), value["content_hash"], int(value["row_count"]), value["sha256"]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the value of a job has it: for `of`."""
+        return {
+            "path": str(self.path),
+            "content_hash": self.content_hash,
+            "row_count": self.row_count,
+            "sha256": self.sha256,
+        }
 
     def drop(self) -> None:
-        """Leave nothing of it, under either name, nor its manifest, nor an empty folder."""
-        final = self.path.parent / f"{self.content_hash}.parquet"
-        for path in (self.path, final, final.with_suffix(".json")):
-            path.unlink(missing_ok=True)
+        """Leave nothing of it, nor an empty folder."""
+        self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.parent.rmdir()
 

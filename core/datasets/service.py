@@ -6,55 +6,34 @@ Knows: the tables datasets and dataset_versions. Does not know: prompts, models,
 from __future__ import annotations
 
 import json
-import threading
 from pathlib import Path
 from typing import Any
 
-from core.clock import iso, utc_now
+from core.clock import utc_now
 from core.datasets import examples as rows_of
+from core.datasets.commits import VERSION, Commits, checked_name
 from core.datasets.examples import Example
-from core.datasets.files import (
-    UNFINISHED,
-    Column,
-    Written,
-    columns_of,
-    disk_full,
-    is_disk_full,
-    write,
-)
+from core.datasets.files import Column, columns_of, write
 from core.datasets.mapping import ColumnMapping, check_present, fields_of, guess
 from core.datasets.readers import open_source
 from core.datasets.samples import all_samples, sample
 from core.datasets.scan import head, scan
 from core.datasets.values import shown
-from core.errors import Conflict, Invalid, NotFound
+from core.errors import NotFound
 from core.governance.audit import record
 from core.governance.permissions import Actor, action
 from core.ids import new_id
-from core.store.database import Row, Store, insert_row
-from core.store.files import inside, write_json
+from core.store.database import Row
 
 Rows = list[Row]  # inside the class `list` is the method
 Examples = list[Example]
 Columns = list[Column]
 
-_VERSION = """
-    SELECT v.*, d.name AS dataset_name, p.number AS parent_number
-    FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id
-    LEFT JOIN dataset_versions p ON p.id = v.parent_id
-"""
 
-
-class Datasets:
+class Datasets(Commits):
     """The datasets of a workspace; versions live under `home/datasets`."""
 
     noun = "datasets"
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._importing = threading.Lock()  # one import writes at a time, whoever asks
-        for torn in (store.home / "datasets").glob(f"*/{UNFINISHED}*"):
-            torn.unlink(missing_ok=True)  # an import that a crash cut off
 
     @action
     def list(
@@ -145,7 +124,7 @@ class Datasets:
         a version of the dataset already adds nothing: that version comes back, `is_new` false.
         `data` is bytes or the path of a file; it is read twice and never held as a whole.
         """
-        name = _checked_name(name)
+        name = checked_name(name)
         fields = fields_of(mapping)
         source = open_source(filename, data)
         if declared := source.columns():
@@ -154,37 +133,18 @@ class Datasets:
         found.check(fields)
         columns = columns_of(fields, found.kinds)
         with self._importing:
-            dataset = self._store.row(
-                "SELECT id FROM datasets WHERE lower(name) = lower($name) AND archived_at IS NULL",
-                {"name": name},
+            dataset = self._named(name)
+            folder = self._folder(dataset["id"] if dataset else new_id("dataset"))
+            return self.commit_written(
+                actor,
+                name,
+                write(folder, source, fields, columns),
+                columns,
+                source=f"{source.filename} ({source.format})",
+                message=message,
+                description=description,
+                license=license,
             )
-            dataset_id = dataset["id"] if dataset else new_id("dataset")
-            written = write(self._folder(dataset_id), source, fields, columns)
-            known = self._store.row(
-                "SELECT id FROM dataset_versions WHERE dataset_id = $id AND content_hash = $hash",
-                {"id": dataset_id, "hash": written.content_hash},
-            )
-            if known:
-                written.keep()  # the same content; heals a file that was lost
-                return {**self.version(actor, known["id"]), "is_new": False}
-            version: Row = {
-                "id": new_id("dsversion"),
-                "dataset_id": dataset_id,
-                "content_hash": written.content_hash,
-                "row_count": written.row_count,
-                "columns": json.dumps([column.to_dict() for column in columns]),
-                "source": f"{source.filename} ({source.format})",
-                "message": message.strip(),
-                "created_by": actor.id,
-                "created_at": utc_now(),
-            }
-            header = None
-            if dataset is None:
-                header = {"name": name, "description": description.strip(), "license": license}
-            number = self._commit(version, header, written)
-        record(self._store, actor, "datasets.import_rows", version["id"], name=name,
-               number=number, row_count=written.row_count)  # fmt: skip
-        return {**self.version(actor, version["id"]), "is_new": True}
 
     @action
     def import_sample(self, actor: Actor, sample_name: str) -> Row:
@@ -212,7 +172,7 @@ class Datasets:
     ) -> None:
         """Change the name and, when given, the description; versions keep their ids."""
         self._store.get("datasets", dataset_id, noun="dataset")
-        name = _checked_name(name)
+        name = checked_name(name)
         with self._importing, self._store.transaction() as connection:
             self._refuse_taken(name, but=dataset_id)
             connection.execute(
@@ -239,7 +199,7 @@ class Datasets:
         """Every version of a dataset, newest first, as `version` gives them."""
         self._store.get("datasets", dataset_id, noun="dataset")
         found = self._store.rows(
-            _VERSION + " WHERE v.dataset_id = $id ORDER BY v.number DESC", {"id": dataset_id}
+            VERSION + " WHERE v.dataset_id = $id ORDER BY v.number DESC", {"id": dataset_id}
         )
         return [self._version(row) for row in found]
 
@@ -248,19 +208,13 @@ class Datasets:
         """One version with `dataset_name`, `label` ('Tickets v2'), `columns` as a list of name,
         role and type, `inputs` (names), `expected` (name or None), `parent_number`, and `path`,
         the Parquet file."""
-        row = self._store.row(_VERSION + " WHERE v.id = $id", {"id": version_id})
-        if row is None:
-            raise NotFound(f"There is no dataset version with the id {version_id!r}.")
-        return self._version(row)
+        return self._one(version_id)
 
     @action
     def find(self, actor: Actor, reference: str) -> Row:
         """The version that `name` (the newest) or `name@2` means."""
         name, _, which = reference.partition("@")
-        dataset = self._store.row(
-            "SELECT id FROM datasets WHERE lower(name) = lower($name) AND archived_at IS NULL",
-            {"name": name.strip()},
-        )
+        dataset = self._named(name.strip())
         if dataset is None:
             raise NotFound(f"There is no dataset named {name.strip()!r}.")
         versions: Rows = self.versions(actor, dataset["id"])
@@ -294,50 +248,6 @@ class Datasets:
         path, columns = _file(self.version(actor, version_id))
         return rows_of.examples(self._store, path, columns, limit=limit)
 
-    def _commit(self, version: Row, header: Row | None, written: Written) -> int:
-        """Give the file its name and the database its rows; neither stays without the other."""
-        dataset_id = version["dataset_id"]
-        parent = self._newest(dataset_id)
-        version["number"] = parent["number"] + 1 if parent else 1
-        version["parent_id"] = parent["id"] if parent else None
-        try:
-            path = written.keep()
-            write_json(path.with_suffix(".json"), _manifest(version, written))
-            with self._store.transaction() as connection:
-                if header is not None:
-                    self._refuse_taken(header["name"])
-                    made = {key: version[key] for key in ("created_by", "created_at")}
-                    insert_row(connection, "datasets", {"id": dataset_id, **header, **made})
-                insert_row(connection, "dataset_versions", version)
-        except BaseException as error:
-            written.drop()
-            if is_disk_full(error):
-                raise disk_full() from error
-            raise
-        return int(version["number"])
-
-    def _newest(self, dataset_id: str) -> Row | None:
-        return self._store.row(
-            "SELECT id, number FROM dataset_versions WHERE dataset_id = $id"
-            " ORDER BY number DESC LIMIT 1",
-            {"id": dataset_id},
-        )
-
-    def _version(self, row: Row) -> Row:
-        columns = json.loads(row["columns"])
-        path = inside(self._folder(row["dataset_id"]), f"{row['content_hash']}.parquet")
-        return {
-            **row,
-            "label": f"{row['dataset_name']} v{row['number']}",
-            "columns": columns,
-            "inputs": [c["name"] for c in columns if c["role"] == "input"],
-            "expected": next((c["name"] for c in columns if c["role"] == "expected"), None),
-            "path": str(path),
-        }
-
-    def _folder(self, dataset_id: str) -> Path:
-        return self._store.home / "datasets" / dataset_id
-
     def _set_archived(self, dataset_id: str, *, archived: bool) -> None:
         name = self._store.get("datasets", dataset_id, noun="dataset")["name"]
         with self._importing, self._store.transaction() as connection:
@@ -347,26 +257,6 @@ class Datasets:
                 "UPDATE datasets SET archived_at = $at WHERE id = $id",
                 {"at": utc_now() if archived else None, "id": dataset_id},
             )
-
-    def _refuse_taken(self, name: str, but: str = "") -> None:
-        taken = self._store.row(
-            "SELECT 1 FROM datasets WHERE lower(name) = lower($name) AND id <> $but"
-            " AND archived_at IS NULL",
-            {"name": name, "but": but},
-        )
-        if taken:
-            raise Conflict(f"There is a dataset named {name!r} already.", hint="Choose another.")
-
-
-def _checked_name(name: str) -> str:
-    name = " ".join(name.split())
-    if not 1 <= len(name) <= 120 or "@" in name:
-        raise Invalid(
-            "A dataset needs a name of 1 to 120 characters without @.",
-            field="name",
-            hint="The @ is kept for versions, as in 'tickets@2'.",
-        )
-    return name
 
 
 def _file(version: Row) -> tuple[Path, Columns]:
@@ -378,13 +268,3 @@ def _file(version: Row) -> tuple[Path, Columns]:
             hint="Import the same file again: the same content brings the version back.",
         )
     return path, [Column(**column) for column in version["columns"]]
-
-
-def _manifest(version: Row, written: Written) -> dict[str, Any]:
-    """What stands beside the Parquet file, so that the folder can be understood on its own."""
-    return {
-        **version,
-        "columns": json.loads(version["columns"]),
-        "created_at": iso(version["created_at"]),
-        "sha256": written.sha256,
-    }

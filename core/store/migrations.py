@@ -163,6 +163,8 @@ CREATE TABLE dataset_versions (
     columns JSON NOT NULL,            -- [{name, role: input|expected|metadata, type}]
     source VARCHAR NOT NULL,          -- what it was imported from, in words
     message VARCHAR NOT NULL DEFAULT '',
+    recipe JSON,                      -- the steps that made it from its parent or its source
+    report JSON,                      -- what each of them did; of an import: the file's sha256
     created_by VARCHAR NOT NULL,
     created_at TIMESTAMP NOT NULL,
     UNIQUE (dataset_id, number)
@@ -305,8 +307,22 @@ CREATE TABLE ingest_offsets (
 """
 
 
+PENDING_RECIPES = """
+CREATE TABLE pending_recipes (
+    user_id VARCHAR NOT NULL,
+    version_id VARCHAR NOT NULL,
+    number INTEGER NOT NULL,          -- every change is a row: undo takes the newest away
+    steps JSON NOT NULL,
+    created_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (user_id, version_id, number)
+);
+"""
+
+
 def _initial(connection: duckdb.DuckDBPyConnection) -> None:
-    for block in (GOVERNANCE, JOBS, MODELS, PROMPTS, DATASETS, RUNS, TRACES, INGEST):
+    for block in (
+        GOVERNANCE, JOBS, MODELS, PROMPTS, DATASETS, PENDING_RECIPES, RUNS, TRACES, INGEST
+    ):  # fmt: skip
         connection.execute(block)
 
 
