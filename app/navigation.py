@@ -30,6 +30,7 @@ class Entry:
 
 ENTRIES: dict[str, Entry] = {
     "datasets": Entry("Data", "Datasets", "dataset"),
+    "curate": Entry("Data", "Curate", "cleaning_services"),
     "prompts": Entry("Prompts", "Prompts", "edit_note"),
     "playground": Entry("Prompts", "Playground", "science"),
     "runs": Entry("Prompts", "Runs", "play_circle"),

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from core.curation.drafting import Recipes
 from core.datasets.service import Datasets
 from core.evals.playground import Playground
 from core.evals.service import Runs
@@ -54,6 +55,7 @@ class Workbench:
     metrics: Metrics
     prompts: Prompts
     datasets: Datasets
+    recipes: Recipes
     models: Models
     runs: Runs
     playground: Playground
@@ -87,6 +89,7 @@ class Workbench:
             metrics=Metrics(store),
             prompts=prompts,
             datasets=datasets,
+            recipes=Recipes(store, jobs, datasets),
             models=models,
             runs=Runs(store, jobs, prompts, datasets, models, traces),
             playground=Playground(models, traces, drafts),

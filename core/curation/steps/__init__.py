@@ -23,4 +23,7 @@ class Step:
     """One sentence: what it does to the rows."""
 
 
-STEPS: dict[str, Step] = {}
+STEPS: dict[str, Step] = {
+    # text
+    "trim": Step("core.curation.steps.text:trim", "Trim", "Takes white space off both ends."),
+}

@@ -1,0 +1,39 @@
+"""Curate: one version of a dataset, what is wrong with it, and the steps that make it good."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from app import curate_recipe, curate_versions, dataset_acts, queries, text, ui
+
+page = ui.page(
+    "Curate", "What is wrong with these rows, and the steps that make them good.", key="curate"
+)
+datasets = queries.read("datasets", "list")
+if not datasets:
+    ui.empty_state(
+        "Nothing to curate yet",
+        "Here the rows of a dataset are profiled, searched for duplicates, personal data, label "
+        "errors and leakage, and cleaned by steps that are recorded and can be replayed. The "
+        "samples are small datasets written for this project.",
+        "Import the sample rows" if ui.may("datasets.write") else None,
+        dataset_acts.add_samples,
+        icon=":material/cleaning_services:",
+    )
+    st.stop()
+version = curate_versions.choose(datasets)
+with page.actions:
+    st.link_button(
+        "Open dataset",
+        f"/datasets?dataset={version['dataset_id']}&version={version['id']}",
+        icon=":material/dataset:",
+        help=f"The rows and versions of {text.escape(version['dataset_name'])}",
+    )
+curate_recipe.bar(version)
+areas = curate_versions.areas()
+for tab, area in zip(
+    st.tabs([area.title for area in areas], key="area", bind="query-params"), areas, strict=True
+):
+    if tab.open:
+        with tab:
+            area.show(version)
