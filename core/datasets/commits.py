@@ -22,10 +22,12 @@ from core.governance.audit import record
 from core.governance.permissions import Actor
 from core.ids import new_id
 from core.store.database import Row, Store, insert_row
-from core.store.files import inside, write_json
+from core.store.files import inside, read_json, write_json
 
 VERSION = """
-    SELECT v.*, d.name AS dataset_name, p.number AS parent_number
+    SELECT v.*, d.name AS dataset_name, p.number AS parent_number,
+        coalesce((SELECT list(t.tag ORDER BY t.tag) FROM dataset_tags t
+                  WHERE t.version_id = v.id), []) AS tags
     FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id
     LEFT JOIN dataset_versions p ON p.id = v.parent_id
 """
@@ -70,7 +72,8 @@ class Commits:
             dataset_id, header = self._destination(dataset, written)
             folder = self._folder(dataset_id)
             known = self._store.row(
-                "SELECT id FROM dataset_versions WHERE dataset_id = $id AND content_hash = $hash",
+                "SELECT id FROM dataset_versions WHERE dataset_id = $id AND content_hash = $hash"
+                " ORDER BY number DESC LIMIT 1",
                 {"id": dataset_id, "hash": written.content_hash},
             )
             if known:
@@ -97,6 +100,34 @@ class Commits:
         record(self._store, actor, verb, made["id"], name=made["dataset_name"],
                number=made["number"], row_count=written.row_count)  # fmt: skip
         return {**made, "is_new": True}
+
+    def commit_again(
+        self, actor: Actor, version: Row, *, source: str, message: str, report: Mapping[str, Any]
+    ) -> Row:
+        """A new version at the head with the content of an earlier one, whose file it shares.
+
+        For a service that has asked for the permission and writes the audit log.
+        """
+        again = {
+            **{name: version[name] for name in ("dataset_id", "content_hash", "row_count")},
+            "id": new_id("dsversion"),
+            "columns": json.dumps(version["columns"]),
+            "source": source,
+            "message": message.strip(),
+            "recipe": None,
+            "report": json.dumps(report, ensure_ascii=False),
+            "created_by": actor.id,
+            "created_at": utc_now(),
+        }
+        manifest = Path(version["path"]).with_suffix(".json")
+        sha256 = (read_json(manifest) or {}).get("sha256")
+        with self._importing:
+            newest = self._newest(version["dataset_id"])
+            again["number"] = newest["number"] + 1 if newest else 1
+            again["parent_id"] = newest["id"] if newest else None
+            self._store.insert("dataset_versions", again)
+            write_json(manifest, _manifest(again, sha256))
+        return self._one(again["id"])
 
     def _destination(self, dataset: str, written: Written) -> tuple[str, Row | None]:
         """The dataset's id, and the start of its row when it has to be made."""
@@ -127,7 +158,7 @@ class Commits:
         folder = self._folder(dataset_id)
         try:
             path = _keep(written, folder)
-            write_json(path.with_suffix(".json"), _manifest(version, written))
+            write_json(path.with_suffix(".json"), _manifest(version, written.sha256))
             with self._store.transaction() as connection:
                 if header is not None:
                     self._refuse_taken(header["name"])
@@ -221,12 +252,12 @@ def _drop(folder: Path, written: Written) -> None:
         folder.rmdir()
 
 
-def _manifest(version: Row, written: Written) -> dict[str, Any]:
+def _manifest(version: Row, sha256: str | None) -> dict[str, Any]:
     """What stands beside the Parquet file, so that the folder can be understood on its own."""
     plain = {name: version[name] for name in ("columns", "recipe", "report")}
     return {
         **version,
         **{name: json.loads(value) if value else None for name, value in plain.items()},
         "created_at": iso(version["created_at"]),
-        "sha256": written.sha256,
+        "sha256": sha256,
     }

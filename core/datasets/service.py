@@ -206,20 +206,20 @@ class Datasets(Commits):
     @action
     def version(self, actor: Actor, version_id: str) -> Row:
         """One version with `dataset_name`, `label` ('Tickets v2'), `columns` as a list of name,
-        role and type, `inputs` (names), `expected` (name or None), `parent_number`, and `path`,
-        the Parquet file."""
+        role and type, `inputs` (names), `expected` (name or None), `parent_number`, `tags`, and
+        `path`, the Parquet file."""
         return self._one(version_id)
 
     @action
     def find(self, actor: Actor, reference: str) -> Row:
-        """The version that `name` (the newest) or `name@2` means."""
+        """The version that `name`, `name@2` or `name@approved` means: newest, number or tag."""
         name, _, which = reference.partition("@")
         dataset = self._named(name.strip())
         if dataset is None:
             raise NotFound(f"There is no dataset named {name.strip()!r}.")
         versions: Rows = self.versions(actor, dataset["id"])
         for version in versions:
-            if which in ("", str(version["number"])):
+            if which in ("", str(version["number"]), *version["tags"]):
                 return version
         raise NotFound(f"The dataset {name.strip()!r} has no version {which!r}.")
 

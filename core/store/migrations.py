@@ -169,6 +169,14 @@ CREATE TABLE dataset_versions (
     created_at TIMESTAMP NOT NULL,
     UNIQUE (dataset_id, number)
 );
+CREATE TABLE dataset_tags (
+    dataset_id VARCHAR NOT NULL,
+    tag VARCHAR NOT NULL,
+    version_id VARCHAR NOT NULL,
+    moved_by VARCHAR NOT NULL,
+    moved_at TIMESTAMP NOT NULL,
+    PRIMARY KEY (dataset_id, tag)
+);
 """
 
 RUNS = """
