@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from core.curation.drafting import Recipes
+from core.curation.service import Curation
 from core.datasets.service import Datasets
 from core.evals.playground import Playground
 from core.evals.service import Runs
@@ -55,6 +56,7 @@ class Workbench:
     metrics: Metrics
     prompts: Prompts
     datasets: Datasets
+    curation: Curation
     recipes: Recipes
     models: Models
     runs: Runs
@@ -89,6 +91,7 @@ class Workbench:
             metrics=Metrics(store),
             prompts=prompts,
             datasets=datasets,
+            curation=Curation(store, settings, jobs, datasets, models),
             recipes=Recipes(store, jobs, datasets),
             models=models,
             runs=Runs(store, jobs, prompts, datasets, models, traces),

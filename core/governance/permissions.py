@@ -71,6 +71,7 @@ JOB_KINDS: dict[str, str] = {
     "run": "runs.write",
     "model.prepare": "models.write",
     "model.calibrate": "models.use",
+    "dataset.analyse": "datasets.write",
 }
 
 ACTIONS: dict[str, str] = {
@@ -141,6 +142,18 @@ ACTIONS: dict[str, str] = {
     "recipes.move": "datasets.write",
     "recipes.clear": "datasets.write",
     "recipes.undo": "datasets.write",
+    # curation
+    "curation.analyse": "datasets.write",
+    "curation.estimate": "workspace.read",
+    "curation.status": "workspace.read",
+    "curation.findings": "workspace.read",
+    "curation.count": "workspace.read",
+    "curation.finding": "workspace.read",
+    "curation.finding_counts": "workspace.read",
+    "curation.rows_at": "workspace.read",
+    "curation.profile": "workspace.read",
+    "curation.signals": "workspace.read",
+    "curation.worst_by": "workspace.read",
     # models
     "models.list": "workspace.read",
     "models.get": "workspace.read",

@@ -21,4 +21,5 @@ KINDS: dict[str, JobKind] = {
     "run": JobKind("core.evals.runner:work", slot="device"),
     "model.prepare": JobKind("core.models.prepare:work", slot=None),
     "model.calibrate": JobKind("core.models.calibrate:work", slot="device"),
+    "dataset.analyse": JobKind("core.curation.analysis:work", slot="analysis"),
 }

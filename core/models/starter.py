@@ -109,6 +109,13 @@ def installed(home: Path, starter: Starter) -> Path | None:
     return folder if folder.is_dir() else None
 
 
+def available(home: Path, cache: Path, slug: str) -> Path | None:
+    """The starter's folder in a home, else in the cache; None in neither: nothing is fetched."""
+    starter = by_slug(slug)
+    folder = _cache_folder(starter, cache)
+    return installed(home, starter) or (folder if folder.is_dir() else None)
+
+
 def home_folder(home: Path, starter: Starter) -> Path:
     """Where a home keeps a starter."""
     return home / "models" / "starter" / starter.slug
@@ -158,7 +165,7 @@ def inspection(home: Path, slug: str) -> sources.Inspection:
 def _cached(starter: Starter, cache: Path, tell: Progress, *, offline: bool) -> Path:
     """The whole starter in the cache, made when it is not there; one process at a time."""
     root = cache / "models"
-    target = root / f"{starter.slug}-{starter.weights_sha256[:12]}-{convert.VERSION}"
+    target = _cache_folder(starter, cache)
     if target.is_dir():
         return target
     tell(0.0, f"looking for {starter.name}")
@@ -172,6 +179,11 @@ def _cached(starter: Starter, cache: Path, tell: Progress, *, offline: bool) -> 
             if starter.weights.endswith(".gguf"):
                 _convert(starter, folder, tell)
     return target
+
+
+def _cache_folder(starter: Starter, cache: Path) -> Path:
+    name = f"{starter.slug}-{starter.weights_sha256[:12]}-{convert.VERSION}"
+    return cache / "models" / name
 
 
 def _fetch(starter: Starter, folder: Path, tell: Progress, *, offline: bool) -> None:
