@@ -36,7 +36,7 @@ def table_of(folder: Path, **cells: Sequence[Any]) -> Table:
             connection.execute(f"INSERT INTO t VALUES ({slots})", [f"row_{index}", index, *row])
         columns = [Column(name, "input", kind[1]) for name, kind in kinds.items()]
         written = write_snapshot(connection, "t", columns, folder / "version")
-    return Table(written.keep(), tuple(columns))
+    return Table(written.path, tuple(columns))
 
 
 def failing(folder: Path, check: dict[str, Any], **cells: Sequence[Any]) -> list[int]:

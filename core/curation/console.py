@@ -1,0 +1,225 @@
+"""The SQL console: one SELECT over a version's tables, and nothing else.
+
+Knows: which statements, tables and functions are let through, and the limits of an answer. Does
+not know: versions, pages.
+
+The query is parsed by DuckDB's own parser (`json_serialize_sql`, which takes SELECT alone), so
+what is checked is what will run; every function and table has to be on a list. It then runs in a
+DuckDB of its own, in memory, that can open the named files and no other, has no network, a memory
+limit, and is interrupted when its time is over.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.curation.sql_functions import FUNCTIONS, TABLE_FUNCTIONS
+from core.datasets.table import quoted
+from core.errors import Invalid, LatheError
+
+if TYPE_CHECKING:
+    import duckdb
+
+LIMIT_ROWS = 1_000
+TIMEOUT_S = 10.0
+MEMORY = "512MB"
+MOST_CHARACTERS = 20_000
+SOURCES = frozenset(
+    {"BASE_TABLE", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST", "TABLE_FUNCTION"}
+)
+NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSIVE_CTE_NODE"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a query gave."""
+
+    columns: list[str]
+    rows: list[dict[str, Any]]
+    truncated: bool
+    """True when there was more than the limit."""
+    elapsed_ms: float
+
+
+def check_query(sql: str, tables: frozenset[str] | set[str]) -> str:
+    """The query as it may run, without its last semicolon.
+
+    Raises Invalid (field `sql`) that names the statement, table or function which is not let
+    through, or where the syntax is wrong.
+    """
+    sql = sql.strip().rstrip(";").strip()
+    if not sql:
+        raise _refused("There is no query.", "For example: SELECT * FROM rows LIMIT 10")
+    if len(sql) > MOST_CHARACTERS:
+        raise _refused(f"The query has over {MOST_CHARACTERS:,} characters.", "Shorten it.")
+    parsed = _parsed(sql)
+    if len(parsed) != 1:
+        raise _refused(f"There are {len(parsed)} statements.", "Run one at a time.")
+    known = {name.lower() for name in tables} | set(_names_with(parsed))
+    for node in _dicts(parsed):
+        _check_node(node, known)
+    return sql
+
+
+def ask(
+    sql: str,
+    tables: Mapping[str, Path],
+    *,
+    limit: int = LIMIT_ROWS,
+    timeout_s: float = TIMEOUT_S,
+) -> Answer:
+    """Run one SELECT over Parquet files, each a table of the name it has in `tables`.
+
+    Raises Invalid for what `check_query` refuses and for what DuckDB does, and when the time or
+    the memory is not enough.
+    """
+    checked = check_query(sql, set(tables))
+    began = time.perf_counter()
+    with _sandbox(tables) as connection, interrupted_after(connection, timeout_s):
+        cursor = connection.execute(f"SELECT * FROM ({checked}\n) LIMIT {int(limit) + 1}")
+        columns = [column[0] for column in cursor.description or []]
+        found = cursor.fetchall()
+    rows = [dict(zip(columns, row, strict=True)) for row in found[:limit]]
+    elapsed_ms = (time.perf_counter() - began) * 1000
+    return Answer(columns, rows, len(found) > limit, elapsed_ms)
+
+
+@contextmanager
+def interrupted_after(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Iterator[None]:
+    """Stop what the connection runs when the time is over; DuckDB's errors become Invalid."""
+    import duckdb
+
+    timer = threading.Timer(timeout_s, connection.interrupt)
+    timer.start()
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise _refused(
+            f"The query took more than {timeout_s:g} s and was stopped.",
+            "Ask for less: filter first, or leave out a join.",
+        ) from None
+    except duckdb.OutOfMemoryException:
+        raise _refused(
+            f"The query needs more than {MEMORY} of memory.", "Ask for fewer rows or columns."
+        ) from None
+    except duckdb.Error as error:
+        raise _refused(str(error).split("\n\n")[0][:600], "Correct the query.") from None
+    finally:
+        timer.cancel()
+
+
+@contextmanager
+def _sandbox(tables: Mapping[str, Path]) -> Iterator[duckdb.DuckDBPyConnection]:
+    import duckdb
+
+    config: dict[str, Any] = {
+        "memory_limit": MEMORY,
+        "autoinstall_known_extensions": False,
+        "threads": 2,
+    }
+    connection = duckdb.connect(":memory:", config=config)
+    try:
+        paths = [str(path) for path in tables.values()]
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET python_enable_replacements = false")
+        connection.execute("SET allowed_paths = $paths", {"paths": paths})
+        connection.execute("SET enable_external_access = false")
+        for name, path in tables.items():
+            file = str(path).replace("'", "''")
+            connection.execute(
+                f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet('{file}')"
+            )
+        connection.execute("SET lock_configuration = true")
+        yield connection
+    finally:
+        connection.close()
+
+
+def _parsed(sql: str) -> list[Any]:
+    import duckdb
+
+    with duckdb.connect(":memory:") as connection:
+        row = connection.execute("SELECT json_serialize_sql($sql)", {"sql": sql}).fetchone()
+    told: dict[str, Any] = json.loads(row[0]) if row else {}
+    if told.get("error", True):
+        if told.get("error_type") == "not implemented":
+            raise _refused("Only SELECT can be run here.", "Nothing here changes data.")
+        at = told.get("position")
+        where = f" (at character {int(at) + 1})" if at else ""
+        raise _refused(f"{told['error_message']}{where}.", "Correct the query.")
+    found: list[Any] = told["statements"]
+    return found
+
+
+def _check_node(node: Mapping[str, Any], known: set[str]) -> None:
+    kind, what = node.get("type"), node.get("class")
+    if "from_table" in node and kind not in NODES:
+        raise _refused(f"{kind} cannot be run here.", "Write it as a SELECT.")
+    if what == "PARAMETER":
+        raise _refused("There are no parameters here.", "Write the value into the query.")
+    if what in ("FUNCTION", "WINDOW"):
+        _check_function(node, FUNCTIONS)
+    for source in (node.get("from_table"), node.get("left"), node.get("right")):
+        if isinstance(source, dict) and "class" not in source:
+            _check_source(source, known)
+
+
+def _check_source(source: Mapping[str, Any], known: set[str]) -> None:
+    kind = source.get("type")
+    if kind in NODES:  # the two sides of a UNION
+        return
+    if kind not in SOURCES:
+        raise _refused(f"{kind} cannot be read from here.", "Read from the tables listed.")
+    if kind == "BASE_TABLE":
+        qualified = source.get("schema_name") or source.get("catalog_name")
+        if qualified or str(source.get("table_name")).lower() not in known:
+            raise _refused(
+                f"There is no table {source.get('table_name')!r} here.",
+                f"There are {', '.join(sorted(known))}.",
+            )
+    if kind == "TABLE_FUNCTION":
+        _check_function(source["function"], TABLE_FUNCTIONS)
+
+
+def _check_function(node: Mapping[str, Any], allowed: frozenset[str]) -> None:
+    name = str(node.get("function_name")).lower()
+    if node.get("schema") or node.get("catalog"):
+        raise _refused(f"{name} cannot be called by its schema.", "Call it by its name.")
+    if name not in allowed and not node.get("is_operator"):
+        raise _refused(
+            f"The function {name} is not let through here.",
+            "Functions of text, numbers, times, lists and JSON are; files and settings are not.",
+        )
+
+
+def _names_with(parsed: Any) -> Iterator[str]:
+    """Names that WITH gives in the query; they are read like tables."""
+    for node in _dicts(parsed):
+        entries = node.get("cte_map")
+        for entry in entries.get("map", []) if isinstance(entries, dict) else []:
+            yield str(entry["key"]).lower()
+        if isinstance(node.get("cte_name"), str):
+            yield node["cte_name"].lower()
+
+
+def _dicts(value: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            if value.get("type") == "TABLE_FUNCTION" and item is value.get("function"):
+                item = value["function"].get("arguments")  # itself it is checked as a source
+            yield from _dicts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _dicts(item)
+
+
+def _refused(message: str, hint: str) -> LatheError:
+    return Invalid(message, field="sql", title="The query was not run", hint=hint)
