@@ -10,14 +10,17 @@ Knows: how the parts are put together. Does not know: Streamlit, HTTP.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Self
 
 from core.curation.drafting import Recipes
 from core.curation.service import Curation
 from core.datasets.service import Datasets
+from core.datasets.versions import Versions
 from core.evals.playground import Playground
 from core.evals.service import Runs
+from core.evals.uses import runs_of
 from core.governance.audit import Audit
 from core.governance.drafts import Drafts
 from core.governance.permissions import OWNER
@@ -56,6 +59,7 @@ class Workbench:
     metrics: Metrics
     prompts: Prompts
     datasets: Datasets
+    versions: Versions
     curation: Curation
     recipes: Recipes
     models: Models
@@ -91,6 +95,7 @@ class Workbench:
             metrics=Metrics(store),
             prompts=prompts,
             datasets=datasets,
+            versions=Versions(store, datasets, uses=[partial(runs_of, store)]),
             curation=Curation(store, settings, jobs, datasets, models),
             recipes=Recipes(store, jobs, datasets),
             models=models,

@@ -131,6 +131,15 @@ ACTIONS: dict[str, str] = {
     "datasets.import_rows": "datasets.write",
     "datasets.import_sample": "datasets.write",
     "datasets.archive": "datasets.write",
+    # versions of datasets
+    "versions.diff": "workspace.read",
+    "versions.diff_rows": "workspace.read",
+    "versions.diff_count": "workspace.read",
+    "versions.drift": "workspace.read",
+    "versions.lineage": "workspace.read",
+    "versions.rollback": "datasets.write",
+    "versions.tag": "datasets.write",
+    "versions.untag": "datasets.write",
     # recipes
     "recipes.pending": "workspace.read",
     "recipes.can_undo": "workspace.read",
