@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from core.curation.drafting import Recipes
+from core.curation.explore import Explore
 from core.curation.service import Curation
 from core.datasets.service import Datasets
 from core.datasets.versions import Versions
@@ -61,6 +62,7 @@ class Workbench:
     datasets: Datasets
     versions: Versions
     curation: Curation
+    explore: Explore
     recipes: Recipes
     models: Models
     runs: Runs
@@ -80,6 +82,7 @@ class Workbench:
         spool = SpoolWriter(settings.home / "spool")
         prompts, datasets, traces = Prompts(store), Datasets(store), Traces(store, spool)
         models = Models(store, settings, jobs, WorkerPool(settings.home))
+        curation = Curation(store, settings, jobs, datasets, models)
         workbench = cls(
             settings=settings,
             store=store,
@@ -96,7 +99,8 @@ class Workbench:
             prompts=prompts,
             datasets=datasets,
             versions=Versions(store, datasets, uses=[partial(runs_of, store)]),
-            curation=Curation(store, settings, jobs, datasets, models),
+            curation=curation,
+            explore=Explore(store, datasets, curation, models),
             recipes=Recipes(store, jobs, datasets),
             models=models,
             runs=Runs(store, jobs, prompts, datasets, models, traces),

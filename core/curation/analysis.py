@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from core.clock import utc_iso
 from core.curation.detectors import DETECTORS
 from core.curation.findings import findings_folder, write_findings
+from core.curation.profile import tokenizer_name
 from core.curation.tools import Tools
 from core.datasets.table import Table
 from core.errors import JobFailed, LatheError, NotFound
@@ -70,8 +71,11 @@ PARTS: dict[str, Part] = {
     "semantic": Part("Same meaning", 6.0, 8.0),
     "labels": Part("Labels", 2.0, 0.5),
     "outliers": Part("Outliers", 1.0, 0.3),
+    "map": Part("Map", 15.0, 1.5),
 }
 """In the order they run: the cheap ones first, those that embed last, when one has embedded."""
+USUAL = tuple(name for name in PARTS if name != "map")
+"""What is done when nobody says what: the map finds no faults and takes long to begin."""
 
 
 def work(job: JobContext) -> dict[str, Any]:
@@ -88,9 +92,7 @@ def work(job: JobContext) -> dict[str, Any]:
         cache=home / "cache",
         embedding_model=Path(asked["embedding_model"]) if asked["embedding_model"] else None,
         check=job.raise_if_cancelled,
-        others={
-            label: located(home, other).to_dict() for label, other in asked["others"].items()
-        },
+        others={label: located(home, other).to_dict() for label, other in asked["others"].items()},
     )
     return Analysis(job, table, tools, asked).run()
 
@@ -115,7 +117,7 @@ def key_of(name: str, payload: Mapping[str, Any]) -> str:
     if name == "leakage":
         told["others"] = {label: other["path"] for label, other in payload["others"].items()}
     if name in ("profile", "signals"):
-        told["tokenizer"] = Path(payload["tokenizer"] or "").parent.name
+        told["tokenizer"] = tokenizer_name(Path(payload["tokenizer"] or "none/none"))
     return content_hash(told)
 
 

@@ -38,4 +38,5 @@ DETECTORS: dict[str, Detector] = {
         "core.curation.quality:detect", ("missing", "quality", "toxicity"), "Quality"
     ),
     "leakage": Detector("core.curation.leakage:detect", ("leakage",), "Leakage"),
+    "map": Detector("core.curation.atlas:detect", (), "Map", embeds=True),
 }

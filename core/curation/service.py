@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.curation import analysis, reading
-from core.curation.analysis import PARTS
+from core.curation.analysis import PARTS, USUAL
 from core.curation.detectors import DETECTORS
 from core.curation.findings import KINDS, SEVERITIES, findings_folder
 from core.datasets.service import Datasets
@@ -60,10 +60,11 @@ class Curation:
     ) -> str:
         """Start looking for faults as a job; its id, or the id of one that does the same already.
 
-        `detectors` are names of PARTS, all by default; `options` has settings by part, for
-        `profile` and `signals` also `model_id`, whose tokenizer counts; `others` are the versions
-        that leakage is looked for in, by default the newest of the other datasets. Parts that are
-        done for the same options are not done again. Invalid names a part that does not exist.
+        `detectors` are names of PARTS, all but the map by default; `options` has settings by part,
+        for `profile` and `signals` also `model_id`, whose tokenizer counts; `others` are the
+        versions that leakage is looked for in, by default the newest of the other datasets. Parts
+        that are done for the same options are not done again. Invalid names a part that does not
+        exist.
         """
         payload = self._payload(actor, version_id, detectors, options or {}, others)
         version = self._datasets.version(actor, version_id)
@@ -241,7 +242,7 @@ class Curation:
         options: Mapping[str, Mapping[str, Any]],
         others: Sequence[str] | None,
     ) -> dict[str, Any]:
-        parts = _checked(names if names is not None else PARTS)
+        parts = _checked(names if names is not None else USUAL)
         _checked(options)
         version = self._datasets.version(actor, version_id)
         _path(version)
@@ -386,7 +387,7 @@ def _bytes_per_row(version: Row) -> float:
 
     footer = pq.read_metadata(_path(version))
     groups = [footer.row_group(at).total_byte_size for at in range(footer.num_row_groups)]
-    return sum(groups) / max(1, footer.num_rows)
+    return float(sum(groups) / max(1, footer.num_rows))
 
 
 def _tokenizer(folder: Path | None) -> Path | None:

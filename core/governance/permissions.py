@@ -163,6 +163,12 @@ ACTIONS: dict[str, str] = {
     "curation.profile": "workspace.read",
     "curation.signals": "workspace.read",
     "curation.worst_by": "workspace.read",
+    # exploring and checks
+    "explore.map": "workspace.read",
+    "explore.search": "workspace.read",
+    "explore.neighbours": "workspace.read",
+    "explore.query": "workspace.read",
+    "explore.tables": "workspace.read",
     # models
     "models.list": "workspace.read",
     "models.get": "workspace.read",
