@@ -113,6 +113,26 @@ def shown(value: Any) -> Any:
     return value.encode(errors="replace").decode() if isinstance(value, str) else value
 
 
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+
+
+def escape_formula(value: Any) -> Any:
+    """Text that a spreadsheet would run as a formula, with an apostrophe before it.
+
+    https://owasp.org/www-community/attacks/CSV_Injection; numbers stay numbers.
+    """
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return "'" + value
+    return value
+
+
+def unescape_formula(value: Any) -> Any:
+    """Undo `escape_formula`, for a file that is known to be written with it."""
+    if isinstance(value, str) and value[:1] == "'" and value[1:].startswith(_FORMULA):
+        return value[1:]
+    return value
+
+
 def _encodable(text: str) -> bool:
     try:
         text.encode()
