@@ -9,6 +9,7 @@ Knows: forms, candidates, exact comparison. Does not know: versions, findings, m
 from __future__ import annotations
 
 import array
+import dataclasses
 import hashlib
 import tempfile
 from collections import OrderedDict
@@ -74,6 +75,11 @@ class Forms:
             self.exact_of_row.append(number)
             self.of_row.append(self._forms_of_exact[number])
         return fresh
+
+    @property
+    def count(self) -> int:
+        """How many forms there are."""
+        return len(self._numbers)
 
     def _write(self, form: str) -> None:
         data = form.encode("utf-8", "surrogatepass")
@@ -142,14 +148,17 @@ def near_groups(
     """
     forms = Forms(tools)
     try:
-        return _near_groups(forms, batches, tools, threshold, total)
+        edges = near_edges(forms, batches, tools, threshold, total)
+        touched = forms.written_differently() | {number for a, b, _ in edges for number in (a, b)}
+        return joined(forms.rows_of(touched), edges, Sets(forms).compare)
     finally:
         forms.close()
 
 
-def _near_groups(
+def near_edges(
     forms: Forms, batches: Texts, tools: Tools, threshold: float, total: int | None
-) -> list[Group]:
+) -> list[tuple[int, int, float]]:
+    """Take the rows up into `forms`; the pairs of forms that are alike, with how much."""
     indices = {3: Index(3), 5: Index(5)}
     for texts in batches:
         tools.check()
@@ -160,7 +169,7 @@ def _near_groups(
                 index.add([number for number, _ in mine], [form for _, form in mine])
         if total:
             done = len(forms.of_row)
-            tools.tell(0.7 * done / total, f"read {done:,} of {total:,} rows")
+            tools.tell(min(0.7, 0.7 * done / total), f"read {done:,} of {total:,} rows")
     edges: dict[tuple[int, int], float] = {}
     sets = Sets(forms)
     for size in list(indices):
@@ -168,8 +177,14 @@ def _near_groups(
         for a, b, similarity in _compared(candidates, size, sets, tools):
             if similarity >= threshold:
                 edges[a, b] = max(similarity, edges.get((a, b), 0.0))
-    touched = forms.written_differently() | {number for pair in edges for number in pair}
-    return joined(forms.rows_of(touched), [(a, b, s) for (a, b), s in edges.items()], sets.compare)
+    return [(a, b, similarity) for (a, b), similarity in edges.items()]
+
+
+def portion(tools: Tools, begin: float, end: float) -> Tools:
+    """The same tools for a part of the work: what it tells as 0 to 1 lies between the two."""
+    return dataclasses.replace(
+        tools, tell=lambda share, message: tools.tell(begin + (end - begin) * share, message)
+    )
 
 
 def _compared(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.datasets.values import is_blank
 from core.errors import Invalid
 
 RULES: dict[str, str] = {
@@ -203,10 +204,11 @@ def dropped(decisions: Iterable[Decision], present: Iterable[str]) -> dict[str, 
 
 
 def keeper_of(records: Sequence[Mapping[str, Any]], rule: str) -> int:
-    """Which of a group's records stays, as a position.
+    """Which of a group's records stays, as a position; of equals the first.
 
-    A record has `text`, and as the rule needs it `cells` (all values), `label` (the expected
-    answer) and `newest` (the value of the column). Invalid names a rule that there is not.
+    A record has what the rule looks at: `length` of the text in characters for longest, `filled`
+    cells for complete, the expected answer as `label`, the column's value as `newest`. Invalid
+    names a rule that there is not.
     """
     if rule not in RULES:
         raise Invalid(
@@ -219,23 +221,19 @@ def keeper_of(records: Sequence[Mapping[str, Any]], rule: str) -> int:
 
 def _worth(record: Mapping[str, Any], rule: str) -> Any:
     if rule == "longest":
-        return len(record["text"])
+        return record["length"]
     if rule == "complete":
-        return sum(not _missing(cell) for cell in record["cells"])
+        return record["filled"]
     if rule == "label":
-        return not _missing(record.get("label"))
+        return not is_blank(record.get("label"))
     if rule == "newest":
         return _order(record.get("newest"))
     return 0
 
 
-def _missing(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
-
-
 def _order(value: Any) -> tuple[int, float, str]:
     """Numbers by size, text (so dates in ISO 8601) by its order; a missing value is the oldest."""
-    if _missing(value) or (isinstance(value, float) and math.isnan(value)):
+    if is_blank(value) or (isinstance(value, float) and math.isnan(value)):
         return (0, 0.0, "")
     if isinstance(value, int | float):
         return (1, float(value), "")

@@ -107,7 +107,8 @@ def shingle_set(form: str, size: int) -> Hashes:
     import numpy as np
 
     found = np.sort(shingled([form], size)[0])
-    return found[np.concatenate([[True], found[1:] != found[:-1]])]
+    distinct: Hashes = found[np.concatenate([[True], found[1:] != found[:-1]])]
+    return distinct
 
 
 def overlap(one: Hashes, other: Hashes) -> float:
