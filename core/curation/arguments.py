@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.curation.steps import STEPS
+from core.datasets.mapping import fields_of
 from core.errors import Invalid
 
 OPTIONS = ("step", "note")
@@ -70,11 +71,20 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "column": ("a column's name", lambda value: isinstance(value, str) and bool(value)),
     "columns": ("a list of column names", _names),
     "words": ("a list of words", _names),
+    "some": ("a list of words", _words),  # it may be empty
     "rows": ("a list of row ids", _words),
     "records": ("a list of entries", _records),
     "object": ("an entry of names and values", lambda value: isinstance(value, Mapping)),
 }
 """What a person is told is expected, and whether a value is that."""
+
+
+def checked_column_name(name: str, field: str = "column") -> str:
+    """A name that a new column may have; Invalid says why not."""
+    try:
+        return fields_of({name: "input"})[0].name
+    except Invalid as error:
+        raise Invalid(error.message, field=field, hint="Choose another name.") from None
 
 
 @functools.cache
