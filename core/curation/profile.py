@@ -14,6 +14,7 @@ holds all that is beyond it), `top` values with counts, and `is_label`.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,7 +86,8 @@ def profile_of(table: Table, tools: Tools, tokenizer: Path | None = None) -> dic
 
 def tokenizer_name(path: Path) -> str:
     """What people call the model that the tokenizer belongs to: its folder's name."""
-    return path.parent.parent.name if path.parent.name == "safetensors" else path.parent.name
+    folder = path.parent.parent if path.parent.name == "safetensors" else path.parent
+    return re.sub(r"-[0-9a-f]{12}-\d+$", "", folder.name)
 
 
 def column_tokens(
@@ -165,9 +167,7 @@ def _column(connection: duckdb.DuckDBPyConnection, column: Column, row_count: in
     return found
 
 
-def _filled(
-    connection: duckdb.DuckDBPyConnection, cell: str, kind: str, *, exact: bool
-) -> Counts:
+def _filled(connection: duckdb.DuckDBPyConnection, cell: str, kind: str, *, exact: bool) -> Counts:
     blank = f"{cell} IS NULL" + (f" OR trim({cell}) = ''" if kind == TEXT else "")
     distinct = f"count(DISTINCT {cell})" if exact else f"approx_count_distinct({cell})"
     row = connection.execute(
@@ -238,7 +238,7 @@ def _is_label(column: Column, found: Counts, row_count: int) -> bool:
     """Whether the column sorts the rows into a few classes, each with several rows."""
     if column.role == "input" or column.type not in (TEXT, INTEGER, BOOLEAN):
         return False
-    return 2 <= found["distinct"] <= min(MOST_LABELS, row_count // 3)
+    return bool(2 <= found["distinct"] <= min(MOST_LABELS, row_count // 3))
 
 
 def _finite(value: Any) -> float | None:

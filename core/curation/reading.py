@@ -121,9 +121,7 @@ def finding(store: Store, folder: Path, finding_id: str) -> Row | None:
     paths = files(folder)
     if not paths:
         return None
-    row = store.row(
-        f"SELECT * FROM ({_UNION}) WHERE id = $id", {"paths": paths, "id": finding_id}
-    )
+    row = store.row(f"SELECT * FROM ({_UNION}) WHERE id = $id", {"paths": paths, "id": finding_id})
     return _loaded(row) if row else None
 
 
