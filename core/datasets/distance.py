@@ -78,11 +78,16 @@ def psi(old: Array, new: Array) -> float:
     An empty bin counts as half a row on that side, else one empty bin makes it infinite. It is the
     symmetric Kullback-Leibler divergence (Jeffreys 1946; Siddiqi 2006 for the cut-offs 0.1, 0.25).
     """
+    return float(_psi(old, new))
+
+
+def _psi(old: Array, new: Array) -> Array:
+    """PSI over the last axis."""
     import numpy as np
 
     before, after = (np.where(counts == 0, 0.5, counts).astype(float) for counts in (old, new))
     p, q = before / before.sum(-1, keepdims=True), after / after.sum(-1, keepdims=True)
-    return float(np.sum((q - p) * np.log(q / p)))
+    return np.asarray(((q - p) * np.log(q / p)).sum(-1))
 
 
 def psi_with_null(old: Array, new: Array, *, seed: int = 0) -> Psi | None:
@@ -109,8 +114,8 @@ def psi_with_null(old: Array, new: Array, *, seed: int = 0) -> Psi | None:
     dealt = np.random.default_rng(seed).multivariate_hypergeometric(
         pooled, n, size=DRAWS, method="marginals"
     )
-    values = [psi(draw, pooled - draw) for draw in dealt]
-    return Psi(psi(old, new), float(np.quantile(values, 0.95)), "permutation")
+    null = float(np.quantile(_psi(dealt, pooled - dealt), 0.95))
+    return Psi(psi(old, new), null, "permutation")
 
 
 def bin_edges(old: Array, new: Array, *, bins: int = BINS) -> Array:
