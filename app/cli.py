@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+import app.cli_datasets  # noqa: F401  adds its commands to `datasets`
 import app.cli_models  # noqa: F401  adds its commands to `models`
 from app.cli_nouns import datasets, jobs, models, prompts, runs
 from app.listing import to_json

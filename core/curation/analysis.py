@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from core.clock import utc_iso
 from core.curation.detectors import DETECTORS
 from core.curation.findings import findings_folder, write_findings
-from core.curation.profile import tokenizer_name
+from core.curation.profile import model_name, tokenizer_name
 from core.curation.tools import Tools
 from core.datasets.table import Table
 from core.errors import JobFailed, LatheError, NotFound
@@ -71,11 +71,12 @@ PARTS: dict[str, Part] = {
     "semantic": Part("Same meaning", 6.0, 8.0),
     "labels": Part("Labels", 2.0, 0.5),
     "outliers": Part("Outliers", 1.0, 0.3),
+    "checks": Part("Checks", 1.0, 0.05),
     "map": Part("Map", 15.0, 1.5),
 }
 """In the order they run: the cheap ones first, those that embed last, when one has embedded."""
-USUAL = tuple(name for name in PARTS if name != "map")
-"""What is done when nobody says what: the map finds no faults and takes long to begin."""
+USUAL = tuple(name for name in PARTS if name not in ("checks", "map"))
+"""What is done when nobody says what: checks run by themselves, the map finds no faults."""
 
 
 def work(job: JobContext) -> dict[str, Any]:
@@ -113,7 +114,7 @@ def key_of(name: str, payload: Mapping[str, Any]) -> str:
     detector = DETECTORS.get(name)
     told: dict[str, Any] = {"revision": REVISION, "options": payload["options"].get(name, {})}
     if detector is not None and detector.embeds:
-        told["embedding_model"] = Path(payload["embedding_model"] or "").name
+        told["embedding_model"] = model_name(Path(payload["embedding_model"] or ""))
     if name == "leakage":
         told["others"] = {label: other["path"] for label, other in payload["others"].items()}
     if name in ("profile", "signals"):

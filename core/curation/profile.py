@@ -86,7 +86,11 @@ def profile_of(table: Table, tools: Tools, tokenizer: Path | None = None) -> dic
 
 def tokenizer_name(path: Path) -> str:
     """What people call the model that the tokenizer belongs to: its folder's name."""
-    folder = path.parent.parent if path.parent.name == "safetensors" else path.parent
+    return model_name(path.parent.parent if path.parent.name == "safetensors" else path.parent)
+
+
+def model_name(folder: Path) -> str:
+    """The name of a model's folder, the same in a home and in the cache, where a hash follows."""
     return re.sub(r"-[0-9a-f]{12}-\d+$", "", folder.name)
 
 

@@ -57,20 +57,23 @@ class Curation:
         detectors: Sequence[str] | None = None,
         options: Mapping[str, Mapping[str, Any]] | None = None,
         others: Sequence[str] | None = None,
+        again: bool = False,
     ) -> str:
         """Start looking for faults as a job; its id, or the id of one that does the same already.
 
         `detectors` are names of PARTS, all but the map by default; `options` has settings by part,
         for `profile` and `signals` also `model_id`, whose tokenizer counts; `others` are the
         versions that leakage is looked for in, by default the newest of the other datasets. Parts
-        that are done for the same options are not done again. Invalid names a part that does not
-        exist.
+        that are done for the same options are not done again, unless `again`. Invalid names a part
+        that does not exist.
         """
         payload = self._payload(actor, version_id, detectors, options or {}, others)
         version = self._datasets.version(actor, version_id)
         for job in self._running(version_id):
             if self._job_folder(job["id"]).spec().payload == payload:
                 return str(job["id"])
+        for name in payload["parts"] if again else ():
+            analysis.record_path(self._findings(version), name).unlink(missing_ok=True)
         job_id = self._jobs.start(
             actor, KIND, f"Faults in {version['label']}", payload, subject_id=version_id
         )

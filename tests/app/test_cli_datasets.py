@@ -1,0 +1,94 @@
+"""`lathe datasets findings` on a fresh home, as a person or a program at the shell calls it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from app.cli import main
+from core.curation.findings import KINDS
+from tests.running import running_app
+
+CSV = """question,answer,topic
+How do I reset my password?,Open the settings.,account
+Where is my invoice from March?,Look under billing.,billing
+How do I reset my password?,Open the settings.,account
+The cafÃ© entry is written wrongly,Thank you for telling us.,bug
+Write to jane.doe@example.com about it,We will.,other
+"""
+
+
+@pytest.fixture
+def fresh(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home that does not exist yet, and a file to import."""
+    monkeypatch.setenv("LATHE_HOME", str(home))
+    file = tmp_path / "faulty.csv"
+    file.write_text(CSV)
+    return file
+
+
+def lathe(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+def findings(*words: str) -> list[dict[str, object]]:
+    done = lathe("datasets", "findings", "x", "--json", *words)
+    assert done.exit_code == 0, done.output
+    return list(json.loads(done.stdout))
+
+
+def test_a_fresh_home_a_file_and_its_findings(fresh: Path) -> None:
+    assert lathe("datasets", "import", str(fresh), "--name", "x").exit_code == 0
+    found = findings("--detector", "exact", "--detector", "encoding")
+    by_kind = {finding["kind"]: finding for finding in found}
+    assert by_kind["exact_duplicate"]["rows"] == [0, 2]
+    assert by_kind["encoding"]["rows"] == [3]
+    for finding in found:
+        assert set(finding) >= {"id", "kind", "severity", "message", "rows", "column", "detail"}
+        assert finding["kind"] in KINDS
+        assert finding["severity"] in ("high", "medium", "low")
+    assert findings("--kind", "exact_duplicate") == [by_kind["exact_duplicate"]]
+    text = lathe("datasets", "findings", "x@1", "--kind", "exact_duplicate")
+    assert "1 finding in x v1" in text.output
+    assert "0, 2" in text.output
+
+
+def test_what_was_looked_for_is_read_and_looked_for_again_when_asked(fresh: Path) -> None:
+    lathe("datasets", "import", str(fresh), "--name", "x")
+
+    def looked() -> str:
+        findings("--detector", "exact")
+        return record.read_text()
+
+    findings("--detector", "exact")
+    (record,) = Path(os.environ["LATHE_HOME"]).glob("datasets/*/*.findings/exact.run.json")
+    first = record.read_text()
+    assert looked() == first
+    findings("--detector", "exact", "--again")
+    assert record.read_text() != first
+
+
+def test_nothing_found_is_said(fresh: Path) -> None:
+    fresh.write_text("question\nOne question\nSomething else entirely\n")
+    lathe("datasets", "import", str(fresh), "--name", "x")
+    assert (
+        "Nothing was found in x v1."
+        in lathe("datasets", "findings", "x", "--detector", "exact").output
+    )
+
+
+def test_unknown_names_are_told(fresh: Path) -> None:
+    assert "There is no dataset named 'x'." in lathe("datasets", "findings", "x").stderr
+    assert lathe("datasets", "findings", "x", "--kind", "strange").exit_code == 2
+    assert lathe("datasets", "findings", "x", "--detector", "map").exit_code == 2
+
+
+def test_the_running_app_does_it_when_it_has_the_home(fresh: Path, home: Path) -> None:
+    lathe("datasets", "import", str(fresh), "--name", "x")
+    with running_app(home):
+        (found,) = findings("--kind", "exact_duplicate")
+        assert found["rows"] == [0, 2]
