@@ -14,8 +14,11 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from core.curation.checking import Checks
 from core.curation.drafting import Recipes
 from core.curation.explore import Explore
+from core.curation.pseudonyms import Pseudonyms
+from core.curation.reviews import Reviews
 from core.curation.service import Curation
 from core.datasets.service import Datasets
 from core.datasets.versions import Versions
@@ -62,7 +65,10 @@ class Workbench:
     datasets: Datasets
     versions: Versions
     curation: Curation
+    reviews: Reviews
+    pseudonyms: Pseudonyms
     explore: Explore
+    checks: Checks
     recipes: Recipes
     models: Models
     runs: Runs
@@ -83,12 +89,15 @@ class Workbench:
         prompts, datasets, traces = Prompts(store), Datasets(store), Traces(store, spool)
         models = Models(store, settings, jobs, WorkerPool(settings.home))
         curation = Curation(store, settings, jobs, datasets, models)
+        checks = Checks(store, settings, datasets, curation)
+        datasets.on_version.append(checks._on_version)
+        recipes = Recipes(store, jobs, datasets, models, curation)
         workbench = cls(
             settings=settings,
             store=store,
             ingest=Ingest(store),
             spool=spool,
-            supervisor=Supervisor(store, jobs),
+            supervisor=Supervisor(store, jobs, finishers={"dataset.curate": recipes._finish}),
             users=users,
             sessions=Sessions(store, users),
             drafts=drafts,
@@ -98,10 +107,15 @@ class Workbench:
             metrics=Metrics(store),
             prompts=prompts,
             datasets=datasets,
-            versions=Versions(store, datasets, uses=[partial(runs_of, store)]),
+            versions=Versions(
+                store, datasets, gates=[checks._gate], uses=[partial(runs_of, store)]
+            ),
+            reviews=Reviews(store, datasets),
+            pseudonyms=Pseudonyms(store),
             curation=curation,
             explore=Explore(store, datasets, curation, models),
-            recipes=Recipes(store, jobs, datasets),
+            checks=checks,
+            recipes=recipes,
             models=models,
             runs=Runs(store, jobs, prompts, datasets, models, traces),
             playground=Playground(models, traces, drafts),

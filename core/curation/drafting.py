@@ -1,26 +1,38 @@
-"""Pending recipes: the steps a person has put together for a version and not yet saved.
+"""Recipes: the steps a person has put together for a version, tried, and saved as a new one.
 
 Every change is a row with the steps as they are after it: the newest is what is pending, and undo
 takes the newest away. Nobody else sees them; each change is in the audit log.
 
-Knows: the table pending_recipes. Does not know: how steps are done (`replay`).
+Knows: the table pending_recipes, the chain of versions. Does not know: what a step does.
 """
 
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.clock import utc_now
-from core.curation.recipe import Recipe, Step, checked_steps
+from core.curation.asking import Asking
+from core.curation.previews import PREVIEW_ROWS, preview
+from core.curation.recipe import NOTATION, Recipe, Step, checked_steps
+from core.curation.restoring import removed_rows
+from core.curation.service import Curation
 from core.curation.steps import STEPS
+from core.curation.tools import Tools
+from core.datasets.files import Column, Written
 from core.datasets.service import Datasets
-from core.errors import Invalid
+from core.datasets.table import Table
+from core.errors import Invalid, NotFound
 from core.governance.audit import record
 from core.governance.permissions import Actor, action
+from core.jobs.folder import JobFolder
 from core.jobs.service import Jobs
+from core.models.service import Models
 from core.store.database import Row, Store
 
+KIND = "dataset.curate"
 KEPT_CHANGES = 30
 """How far undo reaches."""
 MOST_BYTES = 32 * 1024 * 1024
@@ -34,10 +46,15 @@ class Recipes:
 
     noun = "recipes"
 
-    def __init__(self, store: Store, jobs: Jobs, datasets: Datasets) -> None:
+    def __init__(
+        self, store: Store, jobs: Jobs, datasets: Datasets, models: Models, curation: Curation
+    ) -> None:
         self._store = store
         self._jobs = jobs
         self._datasets = datasets
+        self._models = models
+        self._curation = curation
+        self._changing = threading.RLock()  # two tabs of one person change one list
 
     @action
     def pending(self, actor: Actor, version_id: str) -> Rows:
@@ -65,9 +82,10 @@ class Recipes:
     @action
     def add_all(self, actor: Actor, version_id: str, steps: Steps) -> int:
         """Put the steps of a recipe at the end; how many are pending then."""
-        before = self._steps(actor, version_id)
-        after = [*before, *checked_steps(steps)]
-        self._put(actor, version_id, after)
+        added = checked_steps(steps)
+        with self._changing:
+            after = [*self._steps(actor, version_id), *added]
+            self._put(actor, version_id, after)
         self._record(actor, "recipes.add", version_id, steps=steps)
         return len(after)
 
@@ -81,29 +99,32 @@ class Recipes:
     @action
     def change(self, actor: Actor, version_id: str, index: int, step: Step) -> None:
         """Put another step in the place of one."""
-        steps = self._steps(actor, version_id)
-        before = self._at(steps, index)
-        steps[index] = checked_steps([step])[0]
-        self._put(actor, version_id, steps)
+        with self._changing:
+            steps = self._steps(actor, version_id)
+            before = self._at(steps, index)
+            steps[index] = checked_steps([step])[0]
+            self._put(actor, version_id, steps)
         self._record(actor, "recipes.change", version_id, index=index, before=before, after=step)
 
     @action
     def remove(self, actor: Actor, version_id: str, index: int) -> None:
         """Take one step out."""
-        steps = self._steps(actor, version_id)
-        gone = self._at(steps, index)
-        del steps[index]
-        self._put(actor, version_id, steps)
+        with self._changing:
+            steps = self._steps(actor, version_id)
+            gone = self._at(steps, index)
+            del steps[index]
+            self._put(actor, version_id, steps)
         self._record(actor, "recipes.remove", version_id, index=index, before=gone)
 
     @action
     def move(self, actor: Actor, version_id: str, index: int, to: int) -> None:
         """Put one step in another place: order counts."""
-        steps = self._steps(actor, version_id)
-        moved = self._at(steps, index)
-        self._at(steps, to)
-        steps.insert(to, steps.pop(index))
-        self._put(actor, version_id, steps)
+        with self._changing:
+            steps = self._steps(actor, version_id)
+            moved = self._at(steps, index)
+            self._at(steps, to)
+            steps.insert(to, steps.pop(index))
+            self._put(actor, version_id, steps)
         self._record(actor, "recipes.move", version_id, index=index, to=to, step=moved["step"])
 
     @action
@@ -128,6 +149,148 @@ class Recipes:
             actor, "recipes.undo", version_id,
             before=json.loads(newest["steps"]), after=self._steps(actor, version_id),
         )  # fmt: skip
+
+    @action
+    def preview(
+        self,
+        actor: Actor,
+        version_id: str,
+        steps: Steps | None = None,
+        step_index: int | None = None,
+        *,
+        most_rows: int = PREVIEW_ROWS,
+    ) -> dict[str, Any]:
+        """What the steps would do, the pending ones by default, up to and with `step_index`.
+
+        `row_count`, `tried_count` (fewer of a version larger than `most_rows`, spread over
+        it; where a model is asked, the first few), and `steps`: step, label, changed,
+        removed, rows (left after it), counts, examples. Changes nothing.
+        """
+        chosen = checked_steps(self._steps(actor, version_id) if steps is None else steps)
+        if step_index is not None:
+            self._at(list(chosen), step_index)
+            chosen = chosen[: step_index + 1]
+        version = self._datasets.version(actor, version_id)
+        return preview(
+            Table.of(version), chosen, self._tools(actor, chosen, version), most_rows=most_rows
+        )
+
+    @action
+    def apply(self, actor: Actor, version_id: str, message: str = "") -> str:
+        """Save the pending steps as a new version, in a job; its id. Invalid where none is."""
+        version = self._datasets.version(actor, version_id)
+        steps = self._steps(actor, version_id)
+        if not steps:
+            raise Invalid("No step is pending.", field="steps", hint="Add one first.")
+        tools = self._tools(actor, steps, version)
+        payload = {
+            "version_id": version_id,
+            "dataset_id": version["dataset_id"],
+            "version": self._curation._located(version),
+            "recipe": Recipe(checked_steps(steps)).to_dict(),
+            "message": message.strip(),
+            "source": f"{version['label']} by {_counted(steps)}",
+            "models": dict(tools.answer.models) if tools.answer else {},
+            "embedding_model": str(tools.embedding_model) if tools.embedding_model else None,
+        }
+        title = f"{_counted(steps).capitalize()} on {version['label']}"
+        job_id = self._jobs.start(actor, KIND, title, payload, subject_id=version_id)
+        self._record(actor, "recipes.apply", version_id, job_id=job_id, steps=steps)
+        return job_id
+
+    @action
+    def result(self, actor: Actor, job_id: str) -> Row | None:
+        """The version that a job of `apply` made, with `is_new` False where the rows were a
+        version already; None while there is none."""
+        folder = JobFolder(self._store.home / "jobs" / job_id)
+        value = (folder.result() or {}).get("value") or {}
+        if not value:
+            return None
+        row = self._store.row(
+            "SELECT id FROM dataset_versions WHERE dataset_id = $dataset AND content_hash = $hash",
+            {
+                "dataset": folder.spec().payload["dataset_id"],
+                "hash": value["written"]["content_hash"],
+            },
+        )
+        found: Row | None = self._datasets.version(actor, row["id"]) if row else None
+        if found is None:
+            return None
+        return {**found, "is_new": (found["report"] or {}).get("job_id") == job_id}
+
+    @action
+    def running(self, actor: Actor, version_id: str) -> Row | None:
+        """The actor's newest job that saves steps of this version, while it has not ended well."""
+        row = self._store.row(
+            "SELECT id FROM jobs WHERE kind = $kind AND subject_id = $version"
+            " AND created_by = $user ORDER BY id DESC LIMIT 1",
+            {"kind": KIND, "version": version_id, "user": actor.id},
+        )
+        return self._jobs.get(actor, row["id"]) if row else None
+
+    @action
+    def recipe_of(self, actor: Actor, version_id: str, *, include_pending: bool = False) -> str:
+        """The whole chain as YAML for `lathe curate`: the import and every step since."""
+        steps = self._steps(actor, version_id) if include_pending else []
+        reads: Mapping[str, Any] | None = None
+        at: str | None = version_id
+        while at is not None:
+            version = self._datasets.version(actor, at)
+            own = version["recipe"] or {}
+            steps = [*(own.get("steps") or []), *steps]
+            reads = own.get("import")
+            at = version["parent_id"] if own.get("steps") and reads is None else None
+        begins = {"import": reads} if reads is not None else {}
+        return Recipe.parse({"recipe": NOTATION, **begins, "steps": steps}).dump()
+
+    @action
+    def removed(self, actor: Actor, version_id: str, *, limit: int = 200) -> Rows:
+        """Rows of the version before that this one has no more: row_id, row_index, values; what
+        the step `restore_rows` takes."""
+        version = self._datasets.version(actor, version_id)
+        if version["parent_id"] is None:
+            return []
+        parent = self._datasets.version(actor, version["parent_id"])
+        return removed_rows(Table.of(parent), Table.of(version), limit=limit)
+
+    def _finish(self, job_id: str, value: dict[str, Any], user_id: str) -> None:
+        """After the job: commit what it wrote, then take its steps off the pending list."""
+        payload = JobFolder(self._store.home / "jobs" / job_id).spec().payload
+        steps = payload["recipe"]["steps"]
+        self._datasets.commit_written(
+            user_id,
+            payload["dataset_id"],
+            Written.of(value["written"]),
+            [Column(**column) for column in value["columns"]],
+            parent_id=payload["version_id"],
+            source=payload["source"],
+            message=payload["message"],
+            recipe=payload["recipe"],
+            report={"steps": value["reports"], "job_id": job_id},
+            verb="recipes.apply",
+        )
+        actor = Actor(user_id, user_id, "admin")
+        with self._changing:
+            pending = self._steps(actor, payload["version_id"])
+            if pending[: len(steps)] == steps:
+                self._put(actor, payload["version_id"], pending[len(steps) :])
+
+    def _tools(self, actor: Actor, steps: Iterable[Step], version: Row) -> Tools:
+        """With the models that the steps name, resolved here: a job cannot look them up."""
+        names = {step["model"] for step in steps if step["step"] == "prompt"}
+        listed = {row["name"]: row["id"] for row in self._models.list(actor)} if names else {}
+        for name in names - set(listed):
+            raise NotFound(f"There is no model {name!r} in this workspace.",
+                           hint=f"There are {', '.join(listed) or 'none yet'}.")  # fmt: skip
+        specs = {
+            name: self._models.resolve(actor, listed[name], purpose="batch").to_dict()
+            for name in names
+        }
+        return Tools(
+            cache=self._store.home / "cache" / "curation",
+            embedding_model=self._curation._embedding_model(actor),
+            answer=Asking(self._store.home, specs),
+        )
 
     def _steps(self, actor: Actor, version_id: str) -> Steps:
         newest = self._newest(actor, version_id)
@@ -183,3 +346,7 @@ def _shortened(detail: dict[str, Any]) -> dict[str, Any]:
     if len(text) <= AUDITED_CHARACTERS:
         return detail
     return {"begins": text[:AUDITED_CHARACTERS], "characters": len(text)}
+
+
+def _counted(steps: Steps) -> str:
+    return "1 step" if len(steps) == 1 else f"{len(steps)} steps"

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from core.curation.asking import Asking
+
 
 def _silent(share: float, message: str) -> None:
     """Nobody listens."""
@@ -38,6 +40,8 @@ class Tools:
     """Settings of this detector, by name; each has a default."""
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Other tables by label, as `Table.to_dict`: what leakage is looked for in."""
+    answer: Asking | None = None
+    """Asks models of the workspace; None where no step may."""
 
     def embed(self, texts: Sequence[str]) -> np.ndarray[Any, Any]:
         """Unit vectors (n, size) float32 of the texts, each distinct text computed once ever.

@@ -35,6 +35,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "traces.write": frozenset({"admin", "engineer"}),
     "audit.read": frozenset({"admin", "lead"}),
     "users.write": frozenset({"admin"}),
+    "pseudonyms.reveal": frozenset({"admin"}),
 }
 
 PAGES: dict[str, str] = {
@@ -72,6 +73,7 @@ JOB_KINDS: dict[str, str] = {
     "model.prepare": "models.write",
     "model.calibrate": "models.use",
     "dataset.analyse": "datasets.write",
+    "dataset.curate": "datasets.write",
 }
 
 ACTIONS: dict[str, str] = {
@@ -143,6 +145,12 @@ ACTIONS: dict[str, str] = {
     # recipes
     "recipes.pending": "workspace.read",
     "recipes.can_undo": "workspace.read",
+    "recipes.preview": "datasets.write",
+    "recipes.result": "workspace.read",
+    "recipes.running": "workspace.read",
+    "recipes.recipe_of": "workspace.read",
+    "recipes.removed": "workspace.read",
+    "recipes.apply": "datasets.write",
     "recipes.add": "datasets.write",
     "recipes.add_all": "datasets.write",
     "recipes.paste": "datasets.write",
@@ -169,6 +177,11 @@ ACTIONS: dict[str, str] = {
     "explore.neighbours": "workspace.read",
     "explore.query": "workspace.read",
     "explore.tables": "workspace.read",
+    "checks.list": "workspace.read",
+    "checks.result": "workspace.read",
+    "checks.suggest": "workspace.read",
+    "checks.save": "datasets.write",
+    "checks.run": "datasets.write",
     # models
     "models.list": "workspace.read",
     "models.get": "workspace.read",
@@ -223,6 +236,21 @@ ACTIONS: dict[str, str] = {
     "metrics.model_names": "workspace.read",
     "metrics.first_uses": "workspace.read",
     "metrics.facets": "workspace.read",
+    # reviews of personal data
+    "reviews.queue": "workspace.read",
+    "reviews.counts": "workspace.read",
+    "reviews.report": "workspace.read",
+    "reviews.state": "workspace.read",
+    "reviews.chosen": "workspace.read",
+    "reviews.is_reviewed": "workspace.read",
+    "reviews.refuse_unreviewed": "workspace.read",
+    "reviews.decide": "datasets.write",
+    "reviews.decide_type": "datasets.write",
+    "reviews.undo": "datasets.write",
+    "reviews.require": "datasets.write",
+    "pseudonyms.counts": "workspace.read",
+    "pseudonyms.reveal": "pseudonyms.reveal",
+    "pseudonyms.forget": "pseudonyms.reveal",
 }
 
 

@@ -21,5 +21,6 @@ KINDS: dict[str, JobKind] = {
     "run": JobKind("core.evals.runner:work", slot="device"),
     "model.prepare": JobKind("core.models.prepare:work", slot=None),
     "model.calibrate": JobKind("core.models.calibrate:work", slot="device"),
+    "dataset.curate": JobKind("core.curation.replay:work", slot=None),
     "dataset.analyse": JobKind("core.curation.analysis:work", slot="analysis"),
 }
