@@ -130,7 +130,8 @@ def test_the_pending_steps_become_the_next_version(workbench: Workbench) -> None
     gone = recipes.removed(OWNER, made["id"])
     assert len(gone) == 6
     recipes.add(OWNER, made["id"], {"step": "restore_rows", "rows": gone[:2]})
-    assert ended(workbench, job_id := recipes.apply(OWNER, made["id"])) == "succeeded"
+    job_id = recipes.apply(OWNER, made["id"])
+    assert ended(workbench, job_id) == "succeeded"
     third = recipes.result(OWNER, job_id)
     assert third is not None
     rows = workbench.datasets.page(OWNER, third["id"], limit=100)
