@@ -1,7 +1,7 @@
 """The map of a version: every row a point, near to what means the same, in named clusters.
 
     <version>.findings/vectors.npy    (n, size) float32, one unit vector a row, in row order
-    <version>.findings/map.parquet    row_index, x, y, cluster (-1: belongs to none)
+    <version>.findings/points.parquet    row_index, x, y, cluster (-1: belongs to none)
     <version>.findings/map.json       clusters with size and title; the model; how it was made
 
 Knows: projection, clusters, keywords. Does not know: pages, search.
@@ -62,7 +62,7 @@ def write_map(table: Table, folder: Path, tools: Tools) -> int:
     labels = clusters_of(points)
     groups = [np.flatnonzero(labels == label) for label in range(int(labels.max(initial=-1)) + 1)]
     titles = _titles(table, groups)
-    _write_points(folder / "map.parquet", points, labels)
+    _write_points(folder / "points.parquet", points, labels)
     write_json(
         folder / "map.json",
         {

@@ -38,5 +38,6 @@ DETECTORS: dict[str, Detector] = {
         "core.curation.quality:detect", ("missing", "quality", "toxicity"), "Quality"
     ),
     "leakage": Detector("core.curation.leakage:detect", ("leakage",), "Leakage"),
+    "checks": Detector("core.curation.checking:detect", ("check",), "Checks"),
     "map": Detector("core.curation.atlas:detect", (), "Map", embeds=True),
 }

@@ -56,7 +56,7 @@ class Explore:
         version = self._datasets.version(actor, version_id)
         folder = findings_folder(Path(version["path"]))
         told = read_json(folder / "map.json")
-        if told is None or not (folder / "map.parquet").exists():
+        if told is None or not (folder / "points.parquet").exists():
             return None
         every = max(1, -(-int(told["row_count"]) // MOST_POINTS))
         value = "NULL"
@@ -68,7 +68,7 @@ class Explore:
             f"SELECT m.row_index, m.x, m.y, m.cluster, left({value}, 80) AS colour"
             " FROM read_parquet($map) m JOIN read_parquet($rows) r USING (row_index)"
             " WHERE m.row_index % $every = 0 ORDER BY m.row_index",
-            {"map": str(folder / "map.parquet"), "rows": version["path"], "every": every},
+            {"map": str(folder / "points.parquet"), "rows": version["path"], "every": every},
         )
         titles = {item["cluster"]: item["title"] for item in told["clusters"]}
         values = [
@@ -140,7 +140,7 @@ class Explore:
         if not path.exists():
             raise NotFound(f"The file of {version['label']} is missing: {path.name}.")
         folder = findings_folder(path)
-        beside = {name: folder / f"{name}.parquet" for name in ("signals", "map")}
+        beside = {"signals": folder / "signals.parquet", "map": folder / "points.parquet"}
         return {"rows": path} | {name: at for name, at in beside.items() if at.exists()}
 
     def _vectors(self, version: Row) -> Path:

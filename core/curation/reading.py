@@ -17,8 +17,6 @@ from core.store.database import Row, Store
 
 SHOWN_ROWS = 100
 """How many of a group's row numbers a list carries; one finding read alone has them all."""
-CHECKS = "checks"
-"""The file of the declared checks, which are no detector."""
 
 _WORST_FIRST = (
     "list_position($severities::VARCHAR[], severity), list_position($kinds::VARCHAR[], kind),"
@@ -35,7 +33,7 @@ _MATCHES = """
 
 def files(folder: Path) -> list[str]:
     """The files of findings that there are."""
-    paths = [folder / f"{name}.parquet" for name in (*DETECTORS, CHECKS)]
+    paths = [folder / f"{name}.parquet" for name in DETECTORS]
     return [str(path) for path in paths if path.exists()]
 
 

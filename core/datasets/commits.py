@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.clock import iso, utc_now
 from core.datasets.files import UNFINISHED, Column, Written, disk_full, is_disk_full
-from core.errors import Conflict, Invalid, NotFound
+from core.errors import Conflict, Invalid, LatheError, NotFound
 from core.governance.audit import record
 from core.governance.permissions import Actor
 from core.ids import new_id
 from core.store.database import Row, Store, insert_row
 from core.store.files import inside, read_json, write_json
+
+log = logging.getLogger(__name__)
 
 VERSION = """
     SELECT v.*, d.name AS dataset_name, p.number AS parent_number,
@@ -39,6 +42,8 @@ class Commits:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._importing = threading.RLock()  # one version is made at a time, whoever asks
+        self.on_version: list[Callable[[Row], None]] = []
+        """Called with each new version once it is there; what they raise is logged."""
         for torn in (store.home / "datasets").glob(f"*/{UNFINISHED}*"):
             torn.unlink(missing_ok=True)  # an import that a crash cut off
 
@@ -99,7 +104,15 @@ class Commits:
         made = self._one(version["id"])
         record(self._store, actor, verb, made["id"], name=made["dataset_name"],
                number=made["number"], row_count=written.row_count)  # fmt: skip
+        self._tell(made)
         return {**made, "is_new": True}
+
+    def _tell(self, version: Row) -> None:
+        for listener in self.on_version:
+            try:
+                listener(version)
+            except LatheError:
+                log.exception("a listener failed on %s", version["label"])
 
     def commit_again(
         self, actor: Actor, version: Row, *, source: str, message: str, report: Mapping[str, Any]
@@ -241,6 +254,8 @@ def _keep(written: Written, folder: Path) -> Path:
         shutil.copyfile(written.path, part)
         os.replace(part, final)
         written.path.unlink()
+    with contextlib.suppress(OSError):
+        written.path.parent.rmdir()  # where nothing else is: another import made the dataset
     return final
 
 

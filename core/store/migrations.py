@@ -151,6 +151,7 @@ CREATE TABLE datasets (
     license VARCHAR NOT NULL DEFAULT '',
     created_by VARCHAR NOT NULL,
     created_at TIMESTAMP NOT NULL,
+    requires_review BOOLEAN NOT NULL DEFAULT false,  -- before export, training, labelling
     archived_at TIMESTAMP
 );
 CREATE TABLE dataset_versions (
@@ -176,6 +177,31 @@ CREATE TABLE dataset_tags (
     moved_by VARCHAR NOT NULL,
     moved_at TIMESTAMP NOT NULL,
     PRIMARY KEY (dataset_id, tag)
+);
+CREATE TABLE dataset_checks (
+    dataset_id VARCHAR PRIMARY KEY,
+    checks JSON NOT NULL,             -- [{check, column, ...}], in order
+    changed_by VARCHAR NOT NULL,
+    changed_at TIMESTAMP NOT NULL
+);
+"""
+
+REVIEWS = """
+CREATE TABLE finding_reviews (
+    id VARCHAR PRIMARY KEY,
+    batch VARCHAR NOT NULL,           -- decisions made at once are undone at once
+    dataset_id VARCHAR NOT NULL,
+    row_id VARCHAR NOT NULL,          -- with column and mark: found again in later versions
+    column_name VARCHAR NOT NULL,
+    mark VARCHAR NOT NULL,
+    kind VARCHAR NOT NULL,            -- personal_data, secret
+    type VARCHAR NOT NULL,            -- email, person, github_token ...
+    decision VARCHAR NOT NULL,        -- accept, reject, edit
+    replacement VARCHAR,              -- for edit
+    note VARCHAR NOT NULL DEFAULT '',
+    version_id VARCHAR NOT NULL,      -- where it was decided
+    decided_by VARCHAR NOT NULL,
+    decided_at TIMESTAMP NOT NULL
 );
 """
 
@@ -329,7 +355,7 @@ CREATE TABLE pending_recipes (
 
 def _initial(connection: duckdb.DuckDBPyConnection) -> None:
     for block in (
-        GOVERNANCE, JOBS, MODELS, PROMPTS, DATASETS, PENDING_RECIPES, RUNS, TRACES, INGEST
+        GOVERNANCE, JOBS, MODELS, PROMPTS, DATASETS, REVIEWS, PENDING_RECIPES, RUNS, TRACES, INGEST
     ):  # fmt: skip
         connection.execute(block)
 

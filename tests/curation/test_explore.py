@@ -78,9 +78,9 @@ def test_a_version_is_laid_out_searched_and_asked(starter_home: Path) -> None:
             cache=starter_home / "cache", embedding_model=embedding_model_path(starter_home)
         )
         assert write_map(Table.of(version), folder, tools) == 3
-        first = (folder / "map.parquet").read_bytes()
+        first = (folder / "points.parquet").read_bytes()
         write_map(Table.of(version), folder, tools)
-        assert (folder / "map.parquet").read_bytes() == first, "the same rows, another map"
+        assert (folder / "points.parquet").read_bytes() == first, "the same rows, another map"
 
         drawn = explore.map(OWNER, version["id"], colour="topic")
         by_cluster: dict[int, set[str]] = {}
