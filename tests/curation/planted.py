@@ -1,0 +1,180 @@
+"""Texts with personal data planted in them, and texts that only look it: written for these tests.
+
+Nobody here exists: numbers are of the ranges kept for fiction, or fail to be given out.
+"""
+
+from __future__ import annotations
+
+PERSONAL: list[tuple[str, list[tuple[str, str]]]] = [
+    ("Please write to jane.doe@example.com.", [("email", "jane.doe@example.com")]),
+    (
+        "CC: m.rossi+shop@posta.example, and Bo_1@firm.co.uk!",
+        [("email", "m.rossi+shop@posta.example"), ("email", "Bo_1@firm.co.uk")],
+    ),
+    ("mailto:ops@intranet.local works", [("email", "ops@intranet.local")]),
+    ("müller@straße.de is mine", [("email", "müller@straße.de")]),
+    ("Ring me on +44 20 7946 0958 after six.", [("phone", "+44 20 7946 0958")]),
+    ("My cell: (415) 555-0132", [("phone", "(415) 555-0132")]),
+    ("Phone 415-555-0132 or 415.555.0177", [("phone", "415-555-0132"), ("phone", "415.555.0177")]),
+    ("Tel. 020 7946 0123", [("phone", "020 7946 0123")]),
+    ("Call 555-0199 and ask for the desk", [("phone", "555-0199")]),
+    ("mobile 07700 900123", [("phone", "07700 900123")]),
+    ("Telefon: 030 23125 000", [("phone", "030 23125 000")]),
+    ("+1-212-555-0147 is the number", [("phone", "+1-212-555-0147")]),
+    ("reach me at 4155550132", [("phone", "4155550132")]),
+    ("+49 30 23125000", [("phone", "+49 30 23125000")]),
+    ("WhatsApp +33 6 39 98 12 34", [("phone", "+33 6 39 98 12 34")]),
+    ("Paid with 4111 1111 1111 1111, exp 11/27", [("credit_card", "4111 1111 1111 1111")]),
+    ("amex 378282246310005", [("credit_card", "378282246310005")]),
+    ("Mastercard 5555-5555-5555-4444", [("credit_card", "5555-5555-5555-4444")]),
+    ("visa card 4012888888881881.", [("credit_card", "4012888888881881")]),
+    (
+        "IBAN DE89 3704 0044 0532 0130 00 please",
+        [("iban", "DE89 3704 0044 0532 0130 00")],
+    ),
+    ("transfer to GB82WEST12345698765432", [("iban", "GB82WEST12345698765432")]),
+    ("FR1420041010050500013M02606", [("iban", "FR1420041010050500013M02606")]),
+    ("last login from 203.0.113.77", [("ip_address", "203.0.113.77")]),
+    (
+        "client 2001:db8:85a3::8a2e:370:7334 timed out",
+        [("ip_address", "2001:db8:85a3::8a2e:370:7334")],
+    ),
+    ("at home it is 192.168.1.24", [("ip_address", "192.168.1.24")]),
+    ("My SSN is 536-90-4399", [("us_ssn", "536-90-4399")]),
+    ("ssn 123-45-6789", [("us_ssn", "123-45-6789")]),
+    ("social security number 536904399", [("us_ssn", "536904399")]),
+    ("NHS number: 943 476 5919", [("uk_nhs", "943 476 5919")]),
+    ("patient 9434765919 was moved", [("uk_nhs", "9434765919")]),
+    ("National insurance AB 12 34 56 C", [("uk_nino", "AB 12 34 56 C")]),
+    ("NINO: JG103759A", [("uk_nino", "JG103759A")]),
+    (
+        "send coins to 1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa",
+        [("crypto", "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa")],
+    ),
+    (
+        "0x52908400098527886E0F7030069857D2E4169EE7 on mainnet",
+        [("crypto", "0x52908400098527886E0F7030069857D2E4169EE7")],
+    ),
+    ("She was born on 3 March 1984.", [("date_of_birth", "3 March 1984")]),
+    ("DOB: 12/04/1979", [("date_of_birth", "12/04/1979")]),
+    ("date of birth is 1990-07-21", [("date_of_birth", "1990-07-21")]),
+    ("geboren am 05.11.1968", [("date_of_birth", "05.11.1968")]),
+    (
+        "I live at 12 Baker Street, London NW1 6XE.",
+        [("postal_address", "12 Baker Street, London NW1 6XE")],
+    ),
+    ("Ship to 4 Elm Drive please", [("postal_address", "4 Elm Drive")]),
+    (
+        "1600 Pine Avenue, Apt 4B, Springfield, IL 62704",
+        [("postal_address", "1600 Pine Avenue, Apt 4B, Springfield, IL 62704")],
+    ),
+    (
+        "Meine Adresse: Hauptstraße 12, 10115 Berlin",
+        [("postal_address", "Hauptstraße 12, 10115 Berlin")],
+    ),
+    (
+        "nous sommes au 12 rue de la Paix, 75002 Paris",
+        [("postal_address", "12 rue de la Paix, 75002 Paris")],
+    ),
+    ("P.O. Box 4412 still works", [("postal_address", "P.O. Box 4412")]),
+    ("Hello, my name is Anna Kowalska and it broke.", [("person", "Anna Kowalska")]),
+    ("It is broken.\n\nKind regards,\nTomás Ferreira", [("person", "Tomás Ferreira")]),
+    ("Please fix.\nThanks,\nPriya", [("person", "Priya")]),
+    ("Mr. Okafor called twice", [("person", "Okafor")]),
+    ("ask Dr. Lindqvist about it", [("person", "Lindqvist")]),
+    ("Dear Mrs Van Houten, welcome", [("person", "Van Houten")]),
+    ("I spoke to Daniel Weber yesterday", [("person", "Daniel Weber")]),
+    ("Hi, this is Fatima from accounting", [("person", "Fatima")]),
+    ("Customer name: Lee Chen", [("person", "Lee Chen")]),
+    ("Yesterday Sarah O'Connor returned it", [("person", "Sarah O'Connor")]),
+    ("From: Jan van der Berg", [("person", "Jan van der Berg")]),
+]
+"""Texts, and what a person would mark in them: type and words."""
+
+CLEAN = [
+    "Order 4155550123 shipped on 2024-01-15 with invoice 2024-001234.",
+    "Tracking number 1Z999AA10123456784, weight 12.5 kg, 3 of 10 parcels.",
+    "Version 10.0.19045.3803 fails, 1.2.3.4 of the driver works; v2.10.3.1 too.",
+    "The meeting is on 12/03/2024 from 10:30 to 12:45, room 4.12.",
+    "It rose from 1 234 567 to 2 345 678 between 2019 and 2021.",
+    "ISBN 978-3-16-148410-0 and EAN 4006381333931 are on the box.",
+    "Dear customer, thank you for waiting. Kind regards, the support team",
+    "Best,\nThe Support Team",
+    "Thanks,\nSales Department",
+    "Hi there, I am Happy with it. This is Great.",
+    "std::vector<int> a::b; 0xdeadbeef; 12:30:45; dead::beef",
+    "Put 2 Google Drive folders and 3 Easy Way filters side by side.",
+    "SKU 536904399, part 943 476 5919, serial AB123456C.",
+    "git commit da39a3ee5e6b4b0d3255bfef95601890afd80709 breaks 127.0.0.1:8080",
+    "https://shop.example/orders/4111111111111111?id=5555550123",
+    "We pay 1,250,000.00 EUR, VAT DE123456789, account closed.",
+    "Paris in June, Austin in May: Chelsea won 3-2 against Jordan.",
+    "The building from 1984 was extended in March 1990.",
+    "@channel look at user@host without a domain, a @ b, foo@ and @bar.",
+    "Temperatures: -12.5 14.0 13.5 12.25, coordinates 52.5200 13.4050",
+    "password reset does not work; my password is wrong, the password was changed",
+    "He scored 45-12-2024 points? No: 100-20-3000.",
+    "The Baker Street station, a Main Street store, Wall Street fell.",
+    "user17@pseudonym.example wrote that person_0042 called phone_0007",
+]
+"""Nothing in these is anybody's."""
+
+TOKEN = "aB3dE5fG7hJ9kL1mN3pQ5rS7tU9vW1xY3zA5bC7d"
+SECRETS: list[tuple[str, str, str]] = [
+    ("key AKIAIOSFODNN7EXAMPLE here", "aws_access_key", "AKIAIOSFODNN7EXAMPLE"),
+    (
+        "aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "aws_secret_key",
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    ),
+    (f"git clone with ghp_{TOKEN[:36]} ok", "github_token", f"ghp_{TOKEN[:36]}"),
+    (f"github_pat_{TOKEN}_x", "github_token", f"github_pat_{TOKEN}_x"),
+    (f"glpat-{TOKEN[:20]}", "gitlab_token", f"glpat-{TOKEN[:20]}"),
+    ("xoxb-" + "123456789012-abcdefABCDEF", "slack_token", "xoxb-" + "123456789012-abcdefABCDEF"),
+    ("sk_live" + f"_{TOKEN[:24]}!", "stripe_key", "sk_live" + f"_{TOKEN[:24]}"),
+    (f"OPENAI sk-proj-{TOKEN}", "openai_key", f"sk-proj-{TOKEN}"),
+    (f"sk-ant-api03-{TOKEN}", "anthropic_key", f"sk-ant-api03-{TOKEN}"),
+    (f"AIza{TOKEN[:35]}", "google_key", f"AIza{TOKEN[:35]}"),
+    (f"hf_{TOKEN[:34]}", "huggingface_token", f"hf_{TOKEN[:34]}"),
+    (
+        "AccountName=x;AccountKey=" + "aB3+" * 21 + "ab==;Endpoint",
+        "azure_key",
+        "aB3+" * 21 + "ab==",
+    ),
+    (f"npm_{TOKEN[:36]}", "npm_token", f"npm_{TOKEN[:36]}"),
+    (f"SG.{TOKEN[:22]}.{TOKEN}abc", "sendgrid_key", f"SG.{TOKEN[:22]}.{TOKEN}abc"),
+    (
+        "Bearer eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2ln-bmF0_dXJl",
+        "jwt",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2ln-bmF0_dXJl",
+    ),
+    (
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEow==\n-----END RSA PRIVATE KEY-----",
+        "private_key",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEow==\n-----END RSA PRIVATE KEY-----",
+    ),
+    ("use postgres://bob:s3cr3t@db:5432/x", "url_credentials", "bob:s3cr3t"),
+    ("https://jane:tr0ub4dor@files.example/x", "url_credentials", "jane:tr0ub4dor"),
+    ("password: hunter2", "password", "hunter2"),
+    ("my password is Tr0ub4dor&3", "password", "Tr0ub4dor&3"),
+    ('DB_PASSWORD="correct horse"', "password", "correct horse"),
+    ("passwd=swordfish", "password", "swordfish"),
+    ("api_key = 9f86d081884c7d659a2feaa0c55ad015", "generic_secret",
+     "9f86d081884c7d659a2feaa0c55ad015"),
+    (f"client_secret: {TOKEN}", "generic_secret", TOKEN),
+    ("token=Zx8-Qm2_pL9vR4tK7wN1", "generic_secret", "Zx8-Qm2_pL9vR4tK7wN1"),
+]  # fmt: skip
+"""Text, type, and the words that are the secret."""
+
+NO_SECRETS = [
+    "The password is expired. My password was not accepted, password reset failed.",
+    "Password: required\npassword = os.environ['DB']\npwd=****\npassword=[PASSWORD]",
+    "The secret to a good soup is patience; an authentication error occurred.",
+    "token = <your-token-here>, api_key: ${API_KEY}, secret={{ secret }}",
+    "commit da39a3ee5e6b4b0d3255bfef95601890afd80709 and md5 d41d8cd98f00b204e9800998ecf8427e",
+    "https://shop.example/a/b?c=d and http://host:8080/path@x",
+    "The author's keynote; tokens per second; a key to the door; pass: yes; compass: north",
+    "skiing-abcdefghijklmnopqrstuvwxyz task-force ask-me sk-learn",
+    "auth: see authentication-and-authorization-guide",
+    "ghp_**** and AKIA**** and b***:****@db",
+]
