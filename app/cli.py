@@ -15,8 +15,9 @@ from typing import Any
 
 import click
 
-import app.cli_datasets  # noqa: F401  adds its commands to `datasets`
-import app.cli_models  # noqa: F401  adds its commands to `models`
+import app.cli_datasets  # adds its commands to `datasets`
+import app.cli_models  # adds its commands to `models`
+import app.cli_versions  # noqa: F401  adds its commands to `datasets`
 from app.cli_nouns import datasets, jobs, models, prompts, runs
 from app.listing import to_json
 from core.errors import Invalid, LatheError, NotFound
