@@ -18,6 +18,7 @@ import click
 import app.cli_datasets  # adds its commands to `datasets`
 import app.cli_models  # adds its commands to `models`
 import app.cli_versions  # noqa: F401  adds its commands to `datasets`
+from app.cli_curate import curate
 from app.cli_nouns import datasets, jobs, models, prompts, runs
 from app.listing import to_json
 from core.errors import Invalid, LatheError, NotFound
@@ -53,6 +54,9 @@ def main() -> None:
 
 for group in (models, prompts, datasets, runs, jobs):
     main.add_command(group)
+
+
+main.add_command(curate)
 
 
 @main.command("app")

@@ -11,7 +11,9 @@ Knows: the notation, its check, its hash. Does not know: rows, versions.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -120,6 +122,8 @@ def _loaded(text: str | bytes) -> Any:
 
     if len(text) > MOST_BYTES:
         raise Invalid("The recipe is too large to read.", field="recipe")
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(text)  # not by YAML: to it a pair of escapes is two halves of a character
     try:
         return yaml.safe_load(text)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
