@@ -1,0 +1,118 @@
+"""Looking for faults in a version: the button that starts it, how far it is, what did not work.
+
+Knows: an analysis as a job. Does not know: what it finds.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import streamlit as st
+
+from app import text, ui
+from core.store.database import Row
+
+SENTENCE = (
+    "Lathe looks for duplicates, keys and personal data, labels that the rest of the data speaks "
+    "against, broken encoding, rows in another language or unlike all others, thin and repetitive "
+    "text, and leakage into other datasets. Nothing is changed."
+)
+
+
+def status(version: Row) -> dict[str, Any]:
+    """What has been looked for; it lives in files, so it is never cached."""
+    found: dict[str, Any] = ui.workbench().curation.status(ui.actor(), version["id"])
+    return found
+
+
+def is_running(found: dict[str, Any]) -> bool:
+    """Whether a job is at it."""
+    return found["job"] is not None and found["job"]["state"] in ("queued", "running")
+
+
+def first(version: Row, key: str) -> None:
+    """The state before anybody has looked: what would be done, and the button."""
+    estimate = ui.workbench().curation.estimate(ui.actor(), version["id"])
+    rows = text.plural(estimate["row_count"], "row")
+    may = ui.may("datasets.write")
+    ui.empty_state(
+        "Nobody has looked at these rows yet",
+        f"{SENTENCE} It takes {about(estimate['seconds'])} on a machine like this, in the "
+        "background; it can be stopped, and goes on where it was.",
+        f"Look for faults in {rows}" if may else None,
+        start,
+        icon=":material/troubleshoot:",
+        args=(version["id"],),
+        key=key,
+    )
+
+
+def start(version_id: str, detectors: list[str] | None = None, *, again: bool = False) -> None:
+    """Begin, as a job; for callbacks."""
+    ui.workbench().curation.analyse(ui.actor(), version_id, detectors=detectors, again=again)
+
+
+def about(seconds: float) -> str:
+    """A rough duration in words."""
+    if seconds < 50:
+        return f"about {max(5, math.ceil(seconds / 5) * 5)} s"
+    if seconds < 5_400:
+        return f"about {max(1, round(seconds / 60))} min"
+    return f"about {seconds / 3_600:.1f} h"
+
+
+@st.fragment(run_every=1)
+def progress(version_id: str) -> None:
+    """How far the job is; when it has ended the page is drawn anew."""
+    found = ui.workbench().curation.status(ui.actor(), version_id)
+    if not is_running(found):
+        st.rerun()
+    job = found["job"]
+    share = (job["progress_done"] or 0) / (job["progress_total"] or 1)
+    left = f" · about {text.seconds(round(job['eta_s']))} left" if job["eta_s"] else ""
+    waiting = "Waiting for another analysis to end" if job["state"] == "queued" else "Looking"
+    with (
+        st.container(border=True),
+        st.container(horizontal=True, vertical_alignment="center", gap="medium"),
+    ):
+        st.progress(min(share, 1.0), f"{text.escape(job['message'] or waiting)}{left}")
+        if ui.may("jobs.write"):
+            st.button(
+                "Stop", icon=":material/stop:", key="analysis-stop",
+                on_click=ui.guarded(_stop), args=(job["id"],),
+                help="What is done is kept; looking again goes on from there",
+            )  # fmt: skip
+
+
+def notes(version: Row, found: dict[str, Any]) -> None:
+    """What was not looked for, and why, with the way to try again; nothing where all is well."""
+    if is_running(found):
+        return
+    failed = [part for part in found["parts"] if part["state"] == "failed"]
+    left = [part for part in found["parts"] if part["state"] == "none" and part["name"] != "map"]
+    if not failed and not left:
+        return
+    with st.container(border=True, gap="small"):
+        for part in failed:
+            error = part["error"]
+            hint = f" {text.escape(error['hint'])}" if error.get("hint") else ""
+            st.markdown(
+                f":orange[:material/warning:] **{part['label']}**: "
+                f"{text.escape(error['message'])}{hint}"
+            )
+        if left:
+            names = ", ".join(part["label"].lower() for part in left)
+            st.markdown(f":material/pending: Not looked for yet: {names}.")
+        if ui.may("datasets.write"):
+            st.button(
+                "Look for these too" if left else "Try again",
+                icon=":material/troubleshoot:",
+                key="analysis-rest",
+                on_click=ui.guarded(start),
+                args=(version["id"], [part["name"] for part in (*failed, *left)]),
+            )
+
+
+def _stop(job_id: str) -> None:
+    ui.workbench().jobs.cancel(ui.actor(), job_id)
