@@ -20,20 +20,23 @@ QUIET = ("in no cluster", "no value", "other values")
 MARKERS = ("circle", "diamond", "square", "cross", "triangle-up")
 """A second round through the palette has another shape: colour is never alone."""
 BIG = 20_000
+WEBGL = 5_000
+"""From so many points on WebGL draws them; fewer are drawn as SVG, which every browser has."""
 
 
 def dataset_map(points: Mapping[str, Any], *, theme: Theme, texts: list[str]) -> Any:
-    """Points by their place on the map, in WebGL; `customdata` is the row's number.
+    """Points by their place on the map; `customdata` is the row's number.
 
     `points` as `Explore.map` gives it; `texts` what a point says under the pointer.
     """
     figure = go.Figure()
+    add = figure.add_scattergl if len(points["x"]) >= WEBGL else figure.add_scatter
     size = 4 if len(points["x"]) > BIG else 6
     for number, name in enumerate(_ordered(points["colour"])):
         at = [i for i, value in enumerate(points["colour"]) if value == name]
         quiet = name in QUIET
         palette = PALETTE[theme]
-        figure.add_scattergl(
+        add(
             x=[points["x"][i] for i in at],
             y=[points["y"][i] for i in at],
             customdata=[points["row_index"][i] for i in at],

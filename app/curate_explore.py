@@ -10,24 +10,23 @@ import streamlit as st
 from app import curate_map, curate_search, curate_sql
 from core.store.database import Row
 
-VIEWS = {"map": "Map", "search": "Search", "sql": "SQL"}
+MAP, SEARCH, SQL = "Map", "Search", "SQL"
 
 
 def show(version: Row) -> None:
     """Draw the area; the view is in the URL."""
     view = st.segmented_control(
         "View",
-        list(VIEWS),
-        format_func=VIEWS.__getitem__,
-        default="map",
+        [MAP, SEARCH, SQL],
+        default=MAP,
         required=True,
         key="explore",
         bind="query-params",
         label_visibility="collapsed",
     )
-    if view == "search":
+    if view == SEARCH:
         curate_search.show(version)
-    elif view == "sql":
+    elif view == SQL:
         curate_sql.show(version)
     else:
         curate_map.show(version)

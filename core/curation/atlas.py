@@ -34,6 +34,14 @@ NEIGHBOURS = 15
 SEED = 42
 TITLE_WORDS = 3
 WORD = r"(?u)\b[^\W\d_]{3,}\b"
+IDLE = frozenset(
+    {
+        "did", "does", "doing", "done", "don", "didn", "doesn", "isn", "wasn", "aren", "can",
+        "could", "say", "says", "said", "just", "like", "get", "got", "getting", "please",
+        "thanks", "thank", "hello", "dear", "want", "need", "use", "used", "using",
+    }
+)  # fmt: skip
+"""Words that name nothing, beside those that scikit-learn leaves out."""
 TITLE_TEXTS = 200
 """Texts of a cluster that its title is taken from."""
 
@@ -112,11 +120,12 @@ def clusters_of(points: Matrix) -> Matrix:
 def keywords(texts: Sequence[Sequence[str]], count: int = TITLE_WORDS) -> list[list[str]]:
     """For each class of texts the words that tell it from the others, by class-based TF-IDF."""
     import numpy as np
-    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 
     if not texts:
         return []
-    counter = CountVectorizer(stop_words="english", max_features=20_000, **{"token_pattern": WORD})
+    idle = sorted(ENGLISH_STOP_WORDS | IDLE)
+    counter = CountVectorizer(stop_words=idle, max_features=20_000, **{"token_pattern": WORD})
     try:
         counts = counter.fit_transform(" ".join(part) for part in texts).toarray().astype(float)
     except ValueError:  # not one word in all of them
