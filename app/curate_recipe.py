@@ -3,7 +3,7 @@
     curate_recipe.add(version, {"step": "trim", "columns": ["question"]})
     st.rerun()
 
-Knows: pending steps. Does not know: what a step does.
+Knows: pending steps, the job that saves them. Does not know: what a step does.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from typing import Any
 
 import streamlit as st
 
-from app import queries, text, ui
+from app import curate_try, curate_versions, queries, text, ui
 from core.curation.steps import STEPS
 from core.store.database import Row
+
+SAVING = "curate-job"
+"""Session state: the job that saves; when it has ended well, its version is opened."""
+SHOWN_STEPS = 8
 
 
 def add(version: Row, step: dict[str, Any]) -> None:
@@ -30,45 +34,139 @@ def describe(step: dict[str, Any]) -> str:
     """A step's arguments in a few words, in Markdown."""
     said = []
     for name, value in step.items():
-        if name in ("step", "note"):
+        if name in ("step", "note", "match") or value in (None, "", [], False):
             continue
-        if isinstance(value, list) and len(value) > 3:
-            said.append(f"{name}: {text.count(len(value))}")
-        else:
-            shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            said.append(f"{name}: {text.escape(text.shorten(shown, 60))}")
+        if isinstance(value, list) and (len(value) > 3 or not all(isinstance(v, str)
+                                                                  for v in value)):  # fmt: skip
+            said.append(f"{text.plural(len(value), name.rstrip('s'), name)}")
+            continue
+        shown = ", ".join(value) if isinstance(value, list) else str(value)
+        said.append(f"{name} {text.escape(text.shorten(shown, 60))}")
     return " · ".join(said)
 
 
 def bar(version: Row) -> None:
     """What is pending, with its buttons; nothing where nothing is."""
+    _saving(version)
     steps = queries.read("recipes", "pending", version["id"])
+    may = ui.may("datasets.write")
     if not steps:
+        if may and queries.read("recipes", "can_undo", version["id"]):
+            st.button(
+                "Undo", icon=":material/undo:", type="tertiary", key="recipe-undo",
+                help="Bring back the steps that were taken out last",
+                on_click=ui.guarded(_do), args=("undo", version["id"]),
+            )  # fmt: skip
         return
-    with st.container(border=True):
+    with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f"**{text.plural(len(steps), 'pending step')}**", width="stretch")
+            st.button("Undo", icon=":material/undo:", key="recipe-undo", shortcut="Mod+Z",
+                      on_click=ui.guarded(_do), args=("undo", version["id"]))  # fmt: skip
+            if st.button("Preview", icon=":material/visibility:", key="recipe-preview"):
+                curate_try.drawer(version)
+            with st.popover(f"Save as {_next(version)}", type="primary", icon=":material/save:"):
+                _save(version, steps)
+        shown = steps[-SHOWN_STEPS:]
+        if len(shown) < len(steps):
+            st.caption(f"And {text.plural(len(steps) - len(shown), 'step')} before these.")
+        for row in shown:
+            _step(version, row, len(steps))
+
+
+def _step(version: Row, row: Row, count: int) -> None:
+    """One line: what it is, earlier, out."""
+    at = row["index"]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(
+            f"{at + 1}. **{text.escape(row['label'])}** :gray[{describe(row['step'])}]",
+            width="stretch",
+        )
+        if count > 1:
             st.button(
-                "Undo", icon=":material/undo:", key="recipe-undo",
-                on_click=ui.guarded(_undo), args=(version["id"],),
+                "Earlier", icon=":material/arrow_upward:", type="tertiary", disabled=at == 0,
+                key=f"recipe-up-{at}", on_click=ui.guarded(_do),
+                args=("move", version["id"], at, at - 1),
             )  # fmt: skip
-        for row in steps:
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.markdown(
-                    f"{row['index'] + 1}. **{text.escape(row['label'])}** "
-                    f":gray[{describe(row['step'])}]",
-                    width="stretch",
-                )
-                st.button(
-                    "Remove", icon=":material/close:", type="tertiary",
-                    key=f"recipe-remove-{row['index']}",
-                    on_click=ui.guarded(_remove), args=(version["id"], row["index"]),
-                )  # fmt: skip
+        st.button(
+            "Remove", icon=":material/close:", type="tertiary", key=f"recipe-remove-{at}",
+            on_click=ui.guarded(_do), args=("remove", version["id"], at),
+        )  # fmt: skip
 
 
-def _undo(version_id: str) -> None:
-    ui.workbench().recipes.undo(ui.actor(), version_id)
+def _save(version: Row, steps: list[Row]) -> None:
+    """A message, and the button that starts the job."""
+    st.text_input(
+        "Message", key="recipe-message", placeholder="What changed, and why", max_chars=500
+    )
+    st.caption(
+        f"{text.plural(len(steps), 'step')} on {text.plural(version['row_count'], 'row')} of "
+        f"{text.escape(version['label'])}, which stays as it is."
+    )
+    st.button(
+        f"Save as {_next(version)}", type="primary", key="recipe-start",
+        on_click=ui.guarded(_start), args=(version["id"],),
+    )  # fmt: skip
 
 
-def _remove(version_id: str, index: int) -> None:
-    ui.workbench().recipes.remove(ui.actor(), version_id, index)
+def _start(version_id: str) -> None:
+    message = st.session_state.pop("recipe-message", "")
+    st.session_state[SAVING] = ui.workbench().recipes.apply(ui.actor(), version_id, message)
+
+
+def _saving(version: Row) -> None:
+    """The job that saves, while it runs and where it failed."""
+    job = ui.workbench().recipes.running(ui.actor(), version["id"])
+    if job is None:
+        return
+    mine = st.session_state.get(SAVING) == job["id"]
+    if job["state"] in ("queued", "running"):
+        st.session_state[SAVING] = job["id"]
+        _progress(version["id"])
+    elif mine and job["state"] == "succeeded":
+        st.session_state.pop(SAVING)
+        made = ui.workbench().recipes.result(ui.actor(), job["id"])
+        if made is not None:
+            ui.done(
+                f"Saved as v{made['number']}" if made["is_new"]
+                else f"Nothing changed: these are the rows of v{made['number']}"
+            )  # fmt: skip
+            curate_versions.open_version(made["id"])
+            st.rerun()
+    elif mine:
+        error = job["error"] or {"title": f"Saving was {job['state']}", "message": "", "hint": None}
+        lines = [f"**{text.escape(error['title'])}**", text.escape(error["message"])]
+        lines += [text.escape(error["hint"])] if error.get("hint") else []
+        st.error("  \n".join(lines), icon=":material/error:")
+
+
+@st.fragment(run_every=1)
+def _progress(version_id: str) -> None:
+    """How far it is; when it has ended the page is drawn anew."""
+    job = ui.workbench().recipes.running(ui.actor(), version_id)
+    if job is None or job["state"] not in ("queued", "running"):
+        st.rerun()
+    share = (job["progress_done"] or 0) / (job["progress_total"] or 1)
+    with (
+        st.container(border=True),
+        st.container(horizontal=True, vertical_alignment="center", gap="medium"),
+    ):
+        st.progress(min(share, 1.0), text.escape(job["message"] or "Waiting to start"))
+        if ui.may("jobs.write"):
+            st.button("Stop", icon=":material/stop:", key="recipe-stop",
+                      on_click=ui.guarded(_stop), args=(job["id"],))  # fmt: skip
+
+
+def _next(version: Row) -> str:
+    """The name that the next version will have."""
+    versions = queries.read("datasets", "versions", version["dataset_id"])
+    return f"v{versions[0]['number'] + 1}"
+
+
+def _do(verb: str, *arguments: Any) -> None:
+    getattr(ui.workbench().recipes, verb)(ui.actor(), *arguments)
+    st.session_state["grid-turn"] = st.session_state.get("grid-turn", 0) + 1
+
+
+def _stop(job_id: str) -> None:
+    ui.workbench().jobs.cancel(ui.actor(), job_id)

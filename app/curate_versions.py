@@ -89,9 +89,10 @@ def _asked_for(datasets: Sequence[Row]) -> Row:
             return found
         if dataset_id is not None:
             version_id = queries.read("datasets", "get", dataset_id)["newest_version_id"]
-    newest: Row = queries.read(
-        "datasets", "version", version_id or datasets[0]["newest_version_id"]
-    )
+            found = queries.read("datasets", "version", version_id)
+            ui.set_params(dataset=None, version=found["id"])
+            return found
+    newest: Row = queries.read("datasets", "version", datasets[0]["newest_version_id"])
     ui.set_params(dataset=None, version=newest["id"])
     return newest
 

@@ -14,7 +14,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.clock import utc_now
+from core.curation import choosing
 from core.curation.asking import Asking
+from core.curation.choosing import Conditions
 from core.curation.previews import PREVIEW_ROWS, preview
 from core.curation.recipe import NOTATION, Recipe, Step, checked_steps
 from core.curation.restoring import removed_rows
@@ -252,6 +254,25 @@ class Recipes:
             return []
         parent = self._datasets.version(actor, version["parent_id"])
         return removed_rows(Table.of(parent), Table.of(version), limit=limit)
+
+    @action
+    def matching(
+        self,
+        actor: Actor,
+        version_id: str,
+        where: Conditions = (),
+        *,
+        match: str = "all",
+        offset: int = 0,
+        limit: int = 50,
+    ) -> dict[str, Any]:
+        """`count` of the rows that meet the conditions, and a page of them: `rows` with row_id,
+        row_index and the columns as stored."""
+        table = Table.of(self._datasets.version(actor, version_id))
+        return {
+            "count": choosing.count(self._store, table, where, match),
+            "rows": choosing.page(self._store, table, where, match, offset=offset, limit=limit),
+        }
 
     def _finish(self, job_id: str, value: dict[str, Any], user_id: str) -> None:
         """After the job: commit what it wrote, then take its steps off the pending list."""

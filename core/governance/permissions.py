@@ -146,6 +146,7 @@ ACTIONS: dict[str, str] = {
     "recipes.pending": "workspace.read",
     "recipes.can_undo": "workspace.read",
     "recipes.preview": "datasets.write",
+    "recipes.matching": "workspace.read",
     "recipes.result": "workspace.read",
     "recipes.running": "workspace.read",
     "recipes.recipe_of": "workspace.read",
