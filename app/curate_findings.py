@@ -13,6 +13,8 @@ from typing import Any
 import streamlit as st
 
 from app import curate_job, finding_drawer, queries, tables, text, ui
+from core.curation.analysis import USUAL
+from core.curation.detectors import DETECTORS
 from core.curation.findings import KINDS, SEVERITIES
 from core.store.database import Row
 
@@ -21,11 +23,12 @@ COLOURS = {"high": "red", "medium": "orange", "low": "gray"}
 COLUMNS = {
     "severity": tables.badges("Severity", COLOURS, width=88),
     "kind": tables.text("Kind", width=135),
-    "message": tables.text("What", width=465),
-    "column": tables.text("Column", width=95),
+    "message": tables.text("What", width=425),
+    "column": tables.text("Column", width=90),
     "numbers": tables.text("Rows", width=100),
 }
 SHOWN_NUMBERS = 3
+DETECTING = tuple(name for name in USUAL if name in DETECTORS)
 
 
 def show(version: Row) -> None:
@@ -36,11 +39,12 @@ def show(version: Row) -> None:
     elif not status["analysed"]:
         curate_job.first(version, "findings-first")
         return
-    curate_job.notes(version, status)
+    curate_job.notes(version, status, DETECTING)
     counts = queries.read("curation", "finding_counts", version["id"])
     if not counts["total"]:
         if not curate_job.is_running(status):
-            looked = sum(part["state"] == "done" for part in status["parts"])
+            parts = [part for part in status["parts"] if part["name"] in DETECTING]
+            looked = sum(part["state"] == "done" for part in parts)
             st.success(
                 f"Nothing was found by {text.plural(looked, 'look')} at "
                 f"{text.plural(version['row_count'], 'row')}.",
@@ -65,7 +69,7 @@ def _strip(counts: Mapping[str, Any], status: Mapping[str, Any]) -> None:
         "medium": "Likely faults",
         "low": "Worth a look",
     }
-    done = [part for part in status["parts"] if part["state"] == "done"]
+    done = [p for p in status["parts"] if p["state"] == "done" and p["name"] in DETECTING]
     took = sum(part["seconds"] or 0 for part in done)
     ui.metric_strip(
         [

@@ -6,6 +6,7 @@ Knows: an analysis as a job. Does not know: what it finds.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
@@ -85,12 +86,14 @@ def progress(version_id: str) -> None:
             )  # fmt: skip
 
 
-def notes(version: Row, found: dict[str, Any]) -> None:
-    """What was not looked for, and why, with the way to try again; nothing where all is well."""
+def notes(version: Row, found: dict[str, Any], names: Sequence[str]) -> None:
+    """Which of these parts were not done, and why, with the way to try again; nothing where all
+    is well."""
     if is_running(found):
         return
-    failed = [part for part in found["parts"] if part["state"] == "failed"]
-    left = [part for part in found["parts"] if part["state"] == "none" and part["name"] != "map"]
+    parts = [part for part in found["parts"] if part["name"] in names]
+    failed = [part for part in parts if part["state"] == "failed"]
+    left = [part for part in parts if part["state"] == "none"]
     if not failed and not left:
         return
     with st.container(border=True, gap="small"):

@@ -68,7 +68,7 @@ def show(version: Row) -> None:
     if signals is not None:
         _signals(version, signals)
     elif not curate_job.is_running(status):
-        curate_job.notes(version, status)
+        curate_job.notes(version, status, PARTS)
 
 
 def _first(version: Row) -> None:

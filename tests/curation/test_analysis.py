@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 from core.curation import analysis
-from core.curation.analysis import USUAL
+from core.curation.analysis import PARTS, USUAL
+from core.curation.detectors import DETECTORS
 from core.curation.findings import KINDS, Finding, findings_folder, write_findings
 from core.errors import Forbidden, Invalid, NotFound
 from core.governance.permissions import Actor
@@ -79,6 +81,13 @@ def planted(version: Version, found: dict[str, list[Finding]]) -> None:
     """Findings as detectors would have written them."""
     for name, findings in found.items():
         write_findings(folder(version) / f"{name}.parquet", findings)
+
+
+def test_every_detector_is_a_part_and_its_code_is_there() -> None:
+    assert {*DETECTORS, "profile", "signals"} == set(PARTS)
+    for name, detector in DETECTORS.items():
+        module, function = detector.function.split(":")
+        assert callable(getattr(importlib.import_module(module), function)), name
 
 
 def test_an_analysis_runs_part_by_part_and_says_what_it_found(
