@@ -18,15 +18,6 @@ from core.store.database import Row
 PER_PAGE = 50
 WIDTHS = {"expected": 130, "metadata": 92}
 ROOM = 780  # for the columns of a table at 1280 px
-VERSION_COLUMNS = {
-    "number": tables.text("Version", width=66),
-    "message": tables.text("Message", width=230),
-    "row_count": tables.number("Rows", width=80),
-    "source": tables.text("File", width=170),
-    "author": tables.text("Author", width=95),
-    "created_at": tables.time("Imported", width=120),
-    "hash": tables.text("Hash", width=85, help="The first figures of the content's sha256"),
-}
 
 
 def rows(versions: list[Row], version: Row) -> None:
@@ -78,31 +69,6 @@ def rows(versions: list[Row], version: Row) -> None:
         st.session_state["row-from"], st.session_state["row-at"] = (key, at), offset + at
     ui.drawer(text.escape(version["label"]), width="medium", clears=key)(_detail)(
         version, search, total
-    )
-
-
-def history(dataset: Row, versions: list[Row]) -> None:
-    """Every version: what was imported when, by whom, from which file."""
-    names = queries.read("users", "names")
-    if dataset["description"]:
-        st.markdown(text.escape(dataset["description"]))
-    tables.show(
-        [
-            {
-                **row,
-                "number": f"v{row['number']}",
-                "author": names.get(row["created_by"], text.NOTHING),
-                "hash": row["content_hash"][:8],
-            }
-            for row in versions
-        ],
-        VERSION_COLUMNS,
-        alt="Versions, newest first",
-        height="content" if len(versions) <= 12 else 460,
-    )
-    st.caption(
-        "A version never changes; the same rows again give the version that is there. A row that "
-        "is in two versions has the same id in both."
     )
 
 

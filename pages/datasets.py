@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import dataset_acts as acts
-from app import dataset_import, dataset_rows, queries, tables, text, ui
+from app import dataset_import, dataset_rows, dataset_versions, queries, tables, text, ui
 from core.store.database import Row
 
 COLUMNS = {
@@ -67,7 +67,7 @@ def show_dataset(dataset: Row) -> None:
             dataset_rows.rows(versions, version)
     else:
         with tabs[1]:
-            dataset_rows.history(dataset, versions)
+            dataset_versions.show(dataset, versions)
 
 
 def show_list() -> None:
