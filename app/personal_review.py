@@ -24,6 +24,8 @@ DECISIONS = {
     "edit": "Edited",
     "reject": "Rejected",
 }
+MANY, TALL = 7, 520
+"""From how many types on their list scrolls, and its height."""
 COLOURS = {"high": "red", "medium": "orange", "low": "gray"}
 
 
@@ -58,27 +60,34 @@ def queue(version: Row) -> None:
 def types(version: Row) -> None:
     """Each type with its counts, and the button that decides what is open of it."""
     rows = ui.workbench().reviews.counts(ui.actor(), version["id"])
-    with st.container(border=True, gap="small"):
+    with st.container(border=True, gap="small", height=TALL if len(rows) > MANY else "content"):
         st.markdown("**By type**")
         for row in rows:
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                said = [
-                    f"{text.count(row[name])} {word.lower()}"
-                    for name, word in DECISIONS.items()
-                    if row[name]
-                ]
-                label = TYPES.get(row["type"], row["type"])
-                st.markdown(f"{text.escape(label)}  \n:gray[{' · '.join(said)}]", width="stretch")
-                if not row["open"] or not ui.may("datasets.write"):
-                    continue
-                for decision, verb in (("accept", "Accept"), ("reject", "Reject")):
-                    st.button(
-                        f"{verb} {text.count(row['open'])}",
-                        key=f"personal-all-{decision}-{row['type']}",
-                        on_click=ui.guarded(_decide_type),
-                        args=(version["id"], row["type"], decision),
-                        help=f"{verb}s every undecided hit of this type; U takes it back",
-                    )
+            said, accept, reject = st.columns([5, 3, 3], vertical_alignment="center", gap="xsmall")
+            said.markdown(_said(row))
+            if not row["open"] or not ui.may("datasets.write"):
+                continue
+            for column, decision, verb in (
+                (accept, "accept", "Accept"),
+                (reject, "reject", "Reject"),
+            ):
+                column.button(
+                    verb,
+                    key=f"personal-all-{decision}-{row['type']}",
+                    width="stretch",
+                    on_click=ui.guarded(_decide_type),
+                    args=(version["id"], row["type"], decision),
+                    help=f"{verb}s the {text.count(row['open'])} undecided of this type; "
+                    "Undo takes it back",
+                )
+
+
+def _said(row: Row) -> str:
+    """A type and how far it is, in Markdown."""
+    parts = [
+        f"{text.count(row[name])} {word.lower()}" for name, word in DECISIONS.items() if row[name]
+    ]
+    return f"{text.escape(TYPES.get(row['type'], row['type']))}  \n:gray[{' · '.join(parts)}]"
 
 
 def _filters(counts: list[Row]) -> tuple[str, list[str], int]:
@@ -102,26 +111,22 @@ def _filters(counts: list[Row]) -> tuple[str, list[str], int]:
 
 
 def _head(hit: Mapping[str, Any], at: int, total: int) -> None:
-    with st.container(
-        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
-    ):
-        label = TYPES.get(hit["type"], hit["type"])
-        st.markdown(
-            f":{COLOURS[hit['severity']]}-badge[{text.escape(label)}]  "
-            f"Row {text.count(hit['row_index'] + 1)} · `{text.escape(_place(hit))}`  "
-            f":gray[· {text.percent(hit['score'])} sure]",
-            width="content",
-        )
-        with st.container(horizontal=True, gap="small", width="content"):
-            st.markdown(f":gray[{text.count(at + 1)} of {text.count(total)}]", width="content")
-            st.button(
-                "Previous", icon=":material/keyboard_arrow_up:", key="personal-previous",
-                shortcut="K", disabled=at == 0, on_click=_move, args=(-1,),
-            )  # fmt: skip
-            st.button(
-                "Next", icon=":material/keyboard_arrow_down:", key="personal-next", shortcut="J",
-                disabled=at + 1 >= total, on_click=_move, args=(1,),
-            )  # fmt: skip
+    label = TYPES.get(hit["type"], hit["type"])
+    st.markdown(
+        f":{COLOURS[hit['severity']]}-badge[{text.escape(label)}]  "
+        f"Row {text.count(hit['row_index'] + 1)} · `{text.escape(_place(hit))}`  "
+        f":gray[· {hit['score'] * 100:.0f} % sure]"
+    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{text.count(at + 1)}** of {text.count(total)}", width="stretch")
+        st.button(
+            "Previous", icon=":material/keyboard_arrow_up:", key="personal-previous",
+            shortcut="K", disabled=at == 0, on_click=_move, args=(-1,),
+        )  # fmt: skip
+        st.button(
+            "Next", icon=":material/keyboard_arrow_down:", key="personal-next", shortcut="J",
+            disabled=at + 1 >= total, on_click=_move, args=(1,),
+        )  # fmt: skip
 
 
 def _place(hit: Mapping[str, Any]) -> str:

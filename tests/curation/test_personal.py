@@ -135,7 +135,7 @@ def test_presidio_comes_without_torch_and_asks_nobody(tmp_path: Path) -> None:
         "import sys; from core.curation.personal import find\n"
         "print([s.type for s in find('a.b@example.com 4111 1111 1111 1111 x@nowhere.museum')])\n"
         "print([name for name in ('torch', 'transformers', 'stanza') if name in sys.modules])\n"
-        "import transformers, torch\n"
+        "import torch\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -163,9 +163,9 @@ def test_presidio_comes_without_torch_and_asks_nobody(tmp_path: Path) -> None:
 def test_a_hostile_cell_costs_time_in_proportion_to_its_length(piece: str) -> None:
     def seconds(length: int) -> float:
         text = piece * (length // len(piece))
-        began = time.perf_counter()
+        began = time.process_time()
         find(text)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     find("warm@example.com 1.2.3.4")
     small = max(seconds(20_000), 0.02)

@@ -86,9 +86,9 @@ def test_entropy_and_randomness() -> None:
 def test_a_hostile_cell_costs_time_in_proportion_to_its_length(piece: str) -> None:
     def seconds(length: int) -> float:
         text = piece * (length // len(piece))
-        began = time.perf_counter()
+        began = time.process_time()
         find(text)
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     small = max(seconds(20_000), 0.02)
     assert seconds(80_000) < small * 12
