@@ -1,35 +1,60 @@
-"""The first reading of a file: everything wrong with it, and what its columns hold.
+"""What a whole source amounts to: its columns, their kinds, how many rows, and every fault.
 
-Knows: faults and kinds of all rows. Does not know: where versions are kept.
+Knows: totals over batches. Does not know: where versions are kept.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from core.datasets.faults import BadRows, Fault, Faults
+from core.datasets.batches import Batch, Kinds, batches, size_of
+from core.datasets.faults import BadRows, Faults
 from core.datasets.mapping import Field, check_present
-from core.datasets.readers import MAX_COLUMNS, Record, Source, unreadable
-from core.datasets.values import TEXT, common_kind, fault_in, is_blank, kind_of
+from core.datasets.readers import MAX_COLUMNS, Source, unreadable
+from core.datasets.table import connect
+from core.datasets.values import TEXT, common_kind
 from core.errors import Invalid
 
-MAX_ROWS = 1_000_000
 PREVIEW_ROWS = 50
+HEAD_ROWS = 5_000  # of which the first good ones are shown
+
+Tell = Callable[[int, int, int], None]
+"""Takes bytes read, bytes in all (0 where they cannot be told), rows read."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scan:
-    """What a whole file amounts to."""
+    """What the batches so far amount to."""
 
-    columns: list[str]
-    """Every column, in order of appearance."""
-    kinds: dict[str, str]
-    """Column -> kind of its values; see core.datasets.values."""
-    row_count: int
-    faults: Faults
+    found: Kinds
+    """Column -> kind, None where every cell is missing; in order of appearance."""
+    row_count: int = 0
+    faults: Faults = field(default_factory=Faults)
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column."""
+        return list(self.found)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Column -> kind of its values; see core.datasets.values."""
+        return {name: kind or TEXT for name, kind in self.found.items()}
+
+    def add(self, batch: Batch) -> None:
+        """The next rows."""
+        for name, kind in batch.kinds.items():
+            self.found[name] = common_kind(self.found.get(name), kind)
+        if len(self.found) > MAX_COLUMNS:
+            raise unreadable(
+                f"The rows have more than {MAX_COLUMNS} different keys.",
+                "Put what varies into one nested object.",
+            )
+        self.row_count += batch.row_count
+        self.faults.add(batch.faults)
 
     def check(self, fields: Sequence[Field]) -> None:
         """Raise what stands against an import: a missing column, no rows, or all bad rows."""
@@ -42,7 +67,8 @@ class Scan:
 
 def head(source: Source) -> tuple[list[str], list[dict[str, Any]]]:
     """The columns seen so far and the values of the first good rows, at most 50."""
-    good = (record.values for record in source.records() if not record.faults)
+    first = itertools.islice(source.records(), HEAD_ROWS)
+    good = (record.values for record in first if not record.faults)
     rows = list(itertools.islice(good, PREVIEW_ROWS))
     columns = dict.fromkeys(source.columns())
     for row in rows:
@@ -50,46 +76,20 @@ def head(source: Source) -> tuple[list[str], list[dict[str, Any]]]:
     return list(columns), rows
 
 
-def scan(source: Source, fields: Sequence[Field]) -> Scan:
-    """Read a file to its end and report on every row; only `fields` are looked into."""
-    faults = Faults()
-    columns: dict[str, None] = dict.fromkeys(source.columns())
-    kinds: dict[str, str | None] = {}
-    count = 0
-    for record in source.records():
-        count += 1
-        if count > MAX_ROWS:
-            raise unreadable(f"The file has more than {MAX_ROWS:,} rows.", "Split it.")
-        if record.values.keys() - columns.keys():
-            columns |= dict.fromkeys(record.values)
-            if len(columns) > MAX_COLUMNS:
-                raise unreadable(
-                    f"The rows have more than {MAX_COLUMNS} different keys.",
-                    "Put what varies into one nested object.",
-                )
-        for name, value in record.values.items():
-            kinds[name] = common_kind(kinds.get(name), kind_of(value))
-        faults.add(record.faults or faults_of(record, fields))
-    return Scan(list(columns), {name: kinds.get(name) or TEXT for name in columns}, count, faults)
+def scan(source: Source, fields: Sequence[Field], *, most_bytes: int = 0) -> tuple[Scan, bool]:
+    """Read a source and report on every row; only `fields` are looked into.
 
-
-def faults_of(record: Record, fields: Sequence[Field]) -> Iterator[Fault]:
-    """What is wrong with the mapped cells of a row that could be read."""
-    for field in fields:
-        value = record.values.get(field.column)
-        if field.role == "input" and not field.optional and is_blank(value):
-            yield Fault(
-                record.index,
-                field.column,
-                f"the input {field.column!r} is blank",
-                "Fill it in, or mark the column as optional.",
-                record.line,
-            )
-        elif why := fault_in(value):
-            yield Fault(
-                record.index,
-                field.column,
-                f"{field.column!r} {why}",
-                "Replace what cannot be kept as text or number.",
-                record.line,
-            )
+    With `most_bytes` a larger file is read that far only; the second value says whether it was
+    read to its end.
+    """
+    found = Scan(dict.fromkeys(source.columns()))
+    total = size_of(source)
+    connection = connect(memory="512MB")
+    try:
+        for batch in batches(source, fields, connection):
+            found.add(batch)
+            if most_bytes and total > most_bytes and batch.position >= most_bytes:
+                return found, batch.position >= total
+    finally:
+        connection.close()
+    return found, True

@@ -5,20 +5,24 @@ Knows: the tables datasets and dataset_versions. Does not know: prompts, models,
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from core.clock import utc_now
 from core.datasets import examples as rows_of
+from core.datasets.batches import size_of
 from core.datasets.commits import VERSION, Commits, checked_name
 from core.datasets.examples import Example
-from core.datasets.files import Column, columns_of, write
-from core.datasets.mapping import ColumnMapping, check_present, fields_of, guess
+from core.datasets.files import Column
+from core.datasets.importing import format_options, import_source
+from core.datasets.mapping import ColumnMapping, fields_of, guess
 from core.datasets.readers import open_source
 from core.datasets.samples import all_samples, sample
 from core.datasets.scan import head, scan
-from core.datasets.values import shown
+from core.datasets.values import TEXT, shown
 from core.errors import NotFound
 from core.governance.audit import record
 from core.governance.permissions import Actor, action
@@ -28,6 +32,7 @@ from core.store.database import Row
 Rows = list[Row]  # inside the class `list` is the method
 Examples = list[Example]
 Columns = list[Column]
+Options = Mapping[str, Any] | None
 
 
 class Datasets(Commits):
@@ -78,31 +83,41 @@ class Datasets(Commits):
         data: bytes | Path,
         *,
         mapping: ColumnMapping | None = None,
+        options: Options = None,
+        most_bytes: int = 0,
     ) -> dict[str, Any]:
         """What an import would do, changing nothing.
 
         Returns `filename`, `format`, `columns` (name and type), `rows` (the first 50 good ones),
         `row_count`, `mapping` (the one given, or a guess: column -> role, name, optional),
-        `errors` (Fault records of the whole file, the first 10,000) and `error_count`. Raises
-        Invalid where the file as a whole cannot be read.
+        `errors` (Fault records of the whole file, the first 10,000) and `error_count`; `notes`
+        and `choices` of the format, `bytes`. With `most_bytes` a larger file is looked into that
+        far only: then `complete` is False, and the counts are of that part. `options` as for
+        `import_rows`. Raises Invalid where the file as a whole cannot be read.
         """
-        source = open_source(filename, data)
+        source = open_source(filename, data, options=format_options(options))
         seen, rows = head(source)
         chosen = guess(seen, rows) if mapping is None and seen else mapping or {}
-        found = scan(source, fields_of(chosen) if chosen else ())
+        fields = fields_of(chosen) if chosen else ()
+        found, complete = scan(source, fields, most_bytes=most_bytes)
+        columns = list(dict.fromkeys([*seen, *found.columns]))
         if mapping is None:  # JSONL: keys that the first rows did not have come as metadata
-            names = guess(found.columns, []) if found.columns else {}
-            late = {name: {**names[name], "role": "metadata"} for name in found.columns}
+            names = guess(columns, []) if columns else {}
+            late = {name: {**names[name], "role": "metadata"} for name in columns}
             chosen = {**late, **chosen}
         return {
             "filename": source.filename,
             "format": source.format,
-            "columns": [{"name": name, "type": found.kinds[name]} for name in found.columns],
-            "rows": [{name: shown(row.get(name)) for name in found.columns} for row in rows],
+            "columns": [{"name": name, "type": found.kinds.get(name, TEXT)} for name in columns],
+            "rows": [{name: shown(row.get(name)) for name in columns} for row in rows],
             "row_count": found.row_count,
+            "complete": complete,
+            "bytes": size_of(source),
             "mapping": chosen,
             "errors": found.faults.listed,
             "error_count": found.faults.count,
+            "notes": list(source.notes),
+            "choices": {name: list(values) for name, values in source.choices.items()},
         }
 
     @action
@@ -114,6 +129,7 @@ class Datasets(Commits):
         filename: str,
         data: bytes | Path,
         mapping: ColumnMapping,
+        options: Options = None,
         description: str = "",
         license: str = "",
         message: str = "",
@@ -122,29 +138,31 @@ class Datasets(Commits):
 
         All rows or none: BadRows (an Invalid) carries `errors` for every bad row. Content that is
         a version of the dataset already adds nothing: that version comes back, `is_new` false.
-        `data` is bytes or the path of a file; it is read twice and never held as a whole.
+        `data` is bytes or the path of a file, which is never held as a whole. `options` are those
+        of `core.datasets.formats.OPTIONS`, and `repair_encoding`.
         """
         name = checked_name(name)
-        fields = fields_of(mapping)
-        source = open_source(filename, data)
-        if declared := source.columns():
-            check_present(fields, declared)
-        found = scan(source, fields)
-        found.check(fields)
-        columns = columns_of(fields, found.kinds)
-        with self._importing:
-            dataset = self._named(name)
-            folder = self._folder(dataset["id"] if dataset else new_id("dataset"))
-            return self.commit_written(
-                actor,
-                name,
-                write(folder, source, fields, columns),
-                columns,
-                source=f"{source.filename} ({source.format})",
-                message=message,
-                description=description,
-                license=license,
-            )
+        source = open_source(filename, data, options=format_options(options))
+        dataset = self._named(name)
+        folder = self._folder(dataset["id"] if dataset else new_id("dataset"))
+        try:
+            found = import_source(source, mapping, folder, options=options)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                folder.parent.rmdir()  # the first import of a workspace: leave nothing of it
+            raise
+        return self.commit_written(
+            actor,
+            name,
+            found.written,
+            found.columns,
+            source=found.source,
+            message=message,
+            recipe=found.recipe,
+            report=found.report,
+            description=description,
+            license=license,
+        )
 
     @action
     def import_sample(self, actor: Actor, sample_name: str) -> Row:

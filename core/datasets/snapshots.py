@@ -1,9 +1,6 @@
 """Snapshots: a table of a DuckDB written down as a version's file, in one pass and one order.
 
-Knows: Parquet, the content hash. Does not know: where the rows came from, the store's database.
-
-The content hash is sha256 over the columns and then over one digest a row, in row order: the
-digest covers `row_id` and every cell, each with its length before it, so no two tables read alike.
+Knows: Parquet, DuckDB. Does not know: where the rows came from, the store's database.
 """
 
 from __future__ import annotations
@@ -16,14 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.datasets.content import ContentHash
 from core.datasets.files import UNFINISHED, Column, Written, disk_full, is_disk_full
 from core.datasets.table import quoted
-from core.ids import canonical_json
 
 if TYPE_CHECKING:
     import duckdb
 
 ROW_GROUP_ROWS = 20_000
+HASH_ROWS = 4_096
 
 
 def write_snapshot(
@@ -52,7 +50,7 @@ def write_snapshot(
             f" TO '{target}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
         )
         check()
-        content_hash, row_count = content_hash_of(connection, path, columns, check=check)
+        content_hash, row_count = content_hash_of(path, columns, check=check)
         with path.open("rb") as whole:
             os.fsync(whole.fileno())
             sha256 = hashlib.file_digest(whole, "sha256").hexdigest()
@@ -68,24 +66,15 @@ def write_snapshot(
 
 
 def content_hash_of(
-    connection: duckdb.DuckDBPyConnection,
-    path: Path,
-    columns: Sequence[Column],
-    *,
-    check: Callable[[], None] = lambda: None,
+    path: Path, columns: Sequence[Column], *, check: Callable[[], None] = lambda: None
 ) -> tuple[str, int]:
-    """The content hash of a version's file, and its row count."""
+    """The content hash of a version's file (see core.datasets.content), and its row count."""
+    import pyarrow.parquet as pq
+
+    found = ContentHash(columns)
     names = ["row_id", *(column.name for column in columns)]
-    cells = [f"CAST({quoted(name)} AS VARCHAR)" for name in names]
-    parts = ", ".join(f"coalesce(strlen({cell}) || ':' || {cell}, '-')" for cell in cells)
-    digest = hashlib.sha256(canonical_json([column.to_dict() for column in columns]).encode())
-    count = 0
-    found = connection.sql(
-        f"SELECT md5(concat({parts})) AS digest FROM read_parquet($path)",
-        params={"path": str(path)},
-    ).to_arrow_reader(20_000)
-    for batch in found:
-        check()
-        digest.update("".join(batch.column(0).to_pylist()).encode())
-        count += batch.num_rows
-    return digest.hexdigest(), count
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=HASH_ROWS, columns=names):
+            check()
+            found.add(batch)
+    return found.hexdigest(), found.row_count
