@@ -162,7 +162,7 @@ def persons(text: str, column: str = "") -> Iterator[Span]:
             yield from _name(found, 0.6)
     for found in PAIR.finditer(text):
         if found[2] in FIRST_NAMES and found[3] not in NOT_SURNAMES:
-            yield Span("person", 0.55, *found.span(1))
+            yield Span("person", 0.55, found.start(1), found.start(1) + len(_owner(found[1])))
 
 
 def birthdays(text: str, column: str = "") -> Iterator[Span]:
@@ -192,9 +192,14 @@ def _name(found: re.Match[str], score: float) -> Iterator[Span]:
         if is_acronym or bare in NOT_NAMES or bare in NOT_SURNAMES:
             break
         end = start + word.end()
-    name = found.string[start:end].rstrip(" '’-")
+    name = _owner(found.string[start:end]).rstrip(" '’-")
     if name and not re.fullmatch(rf"(?:{PARTICLE}|\W)*", name):
         yield Span("person", score, start, start + len(name))
+
+
+def _owner(name: str) -> str:
+    """Anna Smith, of "Anna Smith's"."""
+    return name[:-2] if name.endswith(("'s", "’s")) else name
 
 
 def _whole_cell(text: str) -> Iterator[Span]:

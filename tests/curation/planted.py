@@ -87,6 +87,7 @@ PERSONAL: list[tuple[str, list[tuple[str, str]]]] = [
     ("Hi, this is Fatima from accounting", [("person", "Fatima")]),
     ("Customer name: Lee Chen", [("person", "Lee Chen")]),
     ("Yesterday Sarah O'Connor returned it", [("person", "Sarah O'Connor")]),
+    ("Ask for Emily Carter's office", [("person", "Emily Carter")]),
     ("From: Jan van der Berg", [("person", "Jan van der Berg")]),
 ]
 """Texts, and what a person would mark in them: type and words."""
