@@ -66,7 +66,7 @@ class Source:
 
     filename: str
     """How a version's manifest names it: no path, no password."""
-    data: Data | None
+    data: Data | None = field(repr=False)
     format: str
     """A name in core.datasets.formats.FORMATS."""
     reader: Reader = field(repr=False)

@@ -119,16 +119,17 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 def escape_formula(value: Any) -> Any:
     """Text that a spreadsheet would run as a formula, with an apostrophe before it.
 
-    https://owasp.org/www-community/attacks/CSV_Injection; numbers stay numbers.
+    https://owasp.org/www-community/attacks/CSV_Injection; numbers stay numbers. Text that has such
+    an apostrophe already gets one more, so that `unescape_formula` gives back what was there.
     """
-    if isinstance(value, str) and value.startswith(_FORMULA):
+    if isinstance(value, str) and value.lstrip("'").startswith(_FORMULA):
         return "'" + value
     return value
 
 
 def unescape_formula(value: Any) -> Any:
     """Undo `escape_formula`, for a file that is known to be written with it."""
-    if isinstance(value, str) and value[:1] == "'" and value[1:].startswith(_FORMULA):
+    if isinstance(value, str) and value[:1] == "'" and value.lstrip("'").startswith(_FORMULA):
         return value[1:]
     return value
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from core.clock import iso
 from core.datasets.examples import Example
+from core.datasets.values import escape_formula
 from core.errors import Invalid
 from core.evals.plan import Plan
 from core.evals.results import Results
@@ -23,7 +24,6 @@ from core.store.database import Row
 
 FORMATS = ("csv", "jsonl", "parquet")
 PAGE_ROWS = 2_000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
 
 COLUMNS: dict[str, str] = {
     "run_id": "string",
@@ -103,16 +103,6 @@ class _Inputs:
         return inputs_text(self._current) if self._current.row_index == row_index else None
 
 
-def safe_cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula, with an apostrophe before it.
-
-    https://owasp.org/www-community/attacks/CSV_Injection; numbers stay numbers.
-    """
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return "'" + value
-    return value
-
-
 def _flat(row: Row, scorers: Sequence[str]) -> Row:
     flat = {name: _plain(row.get(name)) for name in COLUMNS}
     for name in scorers:
@@ -131,9 +121,9 @@ def _csv(rows: Iterator[Row], columns: list[str]) -> bytes:
     # The mark tells spreadsheets that it is UTF-8.
     text = io.TextIOWrapper(buffer, encoding="utf-8-sig", newline="")
     writer = csv.writer(text)
-    writer.writerow([safe_cell(name) for name in columns])
+    writer.writerow([escape_formula(name) for name in columns])
     for row in rows:
-        writer.writerow([safe_cell(_csv_cell(row[name])) for name in columns])
+        writer.writerow([escape_formula(_csv_cell(row[name])) for name in columns])
     text.flush()
     return buffer.getvalue()
 

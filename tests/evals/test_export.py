@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.datasets.values import escape_formula, unescape_formula
 from core.errors import Invalid
-from core.evals.export import COLUMNS, safe_cell, write
+from core.evals.export import COLUMNS, write
 from core.workbench import OWNER
 from tests.evals.conftest import World
 
@@ -38,9 +39,10 @@ def read_csv(data: bytes) -> list[dict[str, str]]:
 
 @given(st.text(max_size=40))
 def test_no_cell_begins_as_a_formula(text: str) -> None:
-    cell = safe_cell(text)
+    cell = escape_formula(text)
     assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
     assert cell in (text, "'" + text)
+    assert unescape_formula(cell) == text
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_all_formats_hold_the_same_answers(outputs: list[str]) -> None:
     table = pq.read_table(io.BytesIO(write(iter(rows), ["label"], "parquet")))
     assert [r["output"] for r in as_json] == outputs
     assert table.column("output").to_pylist() == outputs
-    assert [r["output"] for r in as_csv] == [safe_cell(output) for output in outputs]
+    assert [r["output"] for r in as_csv] == [escape_formula(output) for output in outputs]
     assert table.column_names == [*COLUMNS, "score:label", "passed:label"]
 
 

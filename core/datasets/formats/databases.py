@@ -14,7 +14,7 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -49,6 +49,8 @@ class Sqlite:
             names = _names(cursor.description)
             with _sqlite_errors():
                 for index, row in enumerate(cursor):
+                    if index % BATCH_ROWS == 0:
+                        cursor.connection.set_progress_handler(_deadline(), 100_000)
                     yield Record(index, None, dict(zip(names, map(plain, row), strict=True)))
 
     @contextlib.contextmanager
@@ -72,9 +74,14 @@ def sqlite(data: Data) -> Iterator[sqlite3.Connection]:
             connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_LINE_BYTES)
             connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
             connection.set_authorizer(_may)
-            last = time.monotonic() + BATCH_SECONDS
-            connection.set_progress_handler(lambda: time.monotonic() > last, 100_000)
+            connection.set_progress_handler(_deadline(), 100_000)
         yield connection
+
+
+def _deadline() -> Callable[[], bool]:
+    """True, which stops the statement, once no batch has come for too long."""
+    last = time.monotonic() + BATCH_SECONDS
+    return lambda: time.monotonic() > last
 
 
 _ALLOWED = {
@@ -112,11 +119,16 @@ class Duck:
     def records(self) -> Iterator[Record]:
         """The rows of the result, in its order."""
         with duck(self.data) as connection, _duck_errors():
-            reader = connection.execute(self.sql).to_arrow_reader(BATCH_ROWS)
+            with _in_time(connection):
+                reader = connection.sql(self.sql).to_arrow_reader(BATCH_ROWS)
             checked_columns(list(reader.schema.names))
             index = 0
             batches = iter(reader)
-            while (batch := _in_time(connection, batches)) is not None:
+            while True:
+                with _in_time(connection):
+                    batch = next(batches, None)
+                if batch is None:
+                    return
                 for values in rows_of(batch, {}):
                     yield Record(index, None, values)
                     index += 1
@@ -146,12 +158,13 @@ def duck(data: Data) -> Iterator[Any]:
         yield connection
 
 
-def _in_time(connection: Any, batches: Iterator[Any]) -> Any:
+@contextlib.contextmanager
+def _in_time(connection: Any) -> Iterator[None]:
     timer = threading.Timer(BATCH_SECONDS, connection.interrupt)
     timer.daemon = True
     timer.start()
     try:
-        return next(batches, None)
+        yield
     finally:
         timer.cancel()
 

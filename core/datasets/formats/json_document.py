@@ -22,6 +22,7 @@ Open = Callable[[], AbstractContextManager[BinaryIO]]
 
 _CHUNK = 1024**2
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\]"]', re.DOTALL)
+_SKIPPED = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 _MOST_KEYS = 100
 
 
@@ -76,7 +77,7 @@ def pieces(file: BinaryIO, array: bool, start: int = 0) -> Iterator[Piece]:
     if array:
         scanner.token()
         depth, scanner.keep = 1, scanner.end
-    while (token := scanner.token()) is not None:
+    while (token := scanner.token(strings=depth == level)) is not None:
         if token in b"]}":
             depth -= 1
             if depth < level:
@@ -113,7 +114,8 @@ def _between(gap: bytes, line: int, commas: int) -> Iterator[Piece]:
     for part in loose:
         yield Piece(part.strip()[:200], line)
     if not loose and len(parts) != commas + 1:
-        yield Piece(b"", line, "a comma is missing" if commas else "there is a comma too many")
+        few = len(parts) < commas + 1
+        yield Piece(b"", line, "a comma is missing" if few else "there is a comma too many")
 
 
 def _after(scanner: Scanner) -> Iterator[Piece]:
@@ -145,9 +147,12 @@ class Scanner:
             self._base += len(chunk)
         self.keep = self._base
 
-    def token(self) -> bytes | None:
-        """The next bracket, or a quote for a whole string; None at the end."""
+    def token(self, *, strings: bool = True) -> bytes | None:
+        """The next bracket, or, where `strings` are asked for too, a quote for a whole string;
+        None at the end."""
         while True:
+            if not strings and (skipped := _SKIPPED.match(self._buffer, self._at)):
+                self._at = skipped.end()
             found = _TOKEN.search(self._buffer, self._at)
             if found is not None and found[0] != b'"':
                 self._at = found.end()
@@ -209,7 +214,7 @@ def held(file: BinaryIO) -> Held:
     """Look through a document that begins with `{`, to its end or to a second value."""
     scanner, found = Scanner(file), Held()
     depth, key, opening, begun = 0, "", -1, False
-    while (token := scanner.token()) is not None:
+    while (token := scanner.token(strings=depth <= 1)) is not None:
         if depth == 0 and begun:
             found.more = True
             return found

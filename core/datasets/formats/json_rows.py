@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 from core.datasets.faults import Fault
 from core.datasets.formats.text import Lines
-from core.datasets.records import Record
+from core.datasets.records import MAX_COLUMNS, Record
 from core.datasets.values import DEEPEST
 
 
@@ -67,8 +67,10 @@ def json_object(text: str, what: str = "line") -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ValueError(f"the {what} is not JSON: {error.msg}, at column {error.colno}") from None
     if not isinstance(value, dict):
-        kind = {list: "an array", str: "a text", type(None): "null"}.get(type(value), "a value")
+        kind = _KINDS.get(type(value), "a number")
         raise ValueError(f"the {what} is {kind}, not an object")
+    if len(value) > MAX_COLUMNS:
+        raise ValueError(f"the {what} has {len(value):,} keys; the most is {MAX_COLUMNS}")
     if not all(name.strip() for name in value):
         raise ValueError("a key is blank")
     return _no_duplicates([(name.strip(), item) for name, item in value.items()])
@@ -88,6 +90,9 @@ def is_deep(value: Any, levels: int) -> bool:
         if not level:
             return False
     return True
+
+
+_KINDS = {list: "an array", str: "a text", bool: "true or false", type(None): "null"}
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -84,14 +84,14 @@ def find_encoding(file: BinaryIO) -> str:
     """The encoding of a whole file without a mark: utf-8, or the best guess. Reads to the end
     only where everything is UTF-8."""
     decoder = codecs.getincrementaldecoder(UTF8)()
-    sample = bytearray()
+    sample, proven = bytearray(), False
     while chunk := file.read(_CHUNK):
         try:
-            decoder.decode(chunk)
+            proven |= not decoder.decode(chunk).isascii()
         except UnicodeDecodeError:
             sample += _telling(chunk)
             break
-    else:
+    if proven or not sample:
         return UTF8
     while len(sample) < _SAMPLE_BYTES and (chunk := file.read(_CHUNK)):
         sample += _telling(chunk)
@@ -114,13 +114,14 @@ def _guess(sample: bytes) -> str:
         return UTF8
     from charset_normalizer import from_bytes
 
-    found = list(from_bytes(sample[:_SAMPLE_BYTES], cp_isolation=_CANDIDATES))
+    found = list(from_bytes(sample[:_SAMPLE_BYTES], cp_isolation=_CANDIDATES, threshold=0.4))
     if not found:
         return UTF8
     best = found[0]
-    for match in found:  # the three look alike in short texts; the Western one is by far commonest
-        if match.encoding == "cp1252" and match.chaos <= best.chaos + 0.06:
-            return "cp1252" if match.coherence >= best.coherence - 0.05 else best.encoding
+    for match in found:  # several look alike in short texts; the Western one is by far commonest
+        close = match.chaos <= best.chaos + 0.06 and match.coherence >= best.coherence - 0.05
+        if close and "cp1252" in match.could_be_from_charset:
+            return "cp1252"
     few = sum(byte >= 0x80 for byte in sample) < 4
     if few and _decodes(sample, "cp1252"):
         return "cp1252"
@@ -131,7 +132,7 @@ def _is_double_byte(sample: bytes) -> bool:
     """More of the bytes beyond ASCII are outside UTF-8's sequences than in them: Chinese, Japanese
     and Korean encodings hit one now and then."""
     high = sum(byte >= 0x80 for byte in sample)
-    return 4 * sum(len(hit) for hit in _VALID.findall(sample)) < high
+    return 2 * sum(len(hit) for hit in _VALID.findall(sample)) < high
 
 
 def _decodes(sample: bytes, name: str) -> bool:
