@@ -180,8 +180,8 @@ def _metrics(rows: list[Row], kind: str) -> None:
             ui.Metric("Rows in them", text.count(members)),
             ui.Metric("Rows that could go", text.count(members - groups),
                       help="When one row of each group stays"),
-            ui.Metric("Groups whose labels disagree", text.count(clashing),
-                      help="Rows that are alike and have different expected answers"),
+            ui.Metric("Labels disagree", text.count(clashing),
+                      help="Groups of rows that are alike and have different expected answers"),
         ]
     )  # fmt: skip
 

@@ -62,12 +62,12 @@ def _head(finding: Row, kind: str, on_recipe: str | None) -> None:
     said = [f"**{text.plural(finding['row_count'], 'row')}**"]
     if weakest := detail.get("weakest"):
         said.append(
-            f":gray-badge[weakest link {weakest['similarity']:.2f}, {_pair(weakest['rows'])}]"
+            f":gray-badge[weakest link {weakest['similarity']:.2f}, rows {_pair(weakest['rows'])}]"
         )
     if detail.get("chain"):
         far = detail["farthest"]
         said.append(
-            f":orange-badge[:material/link: chain: {_pair(far['rows'])} are only "
+            f":orange-badge[:material/link: chain: rows {_pair(far['rows'])} are only "
             f"{far['similarity']:.2f} alike]"
         )
     if labels := detail.get("labels"):
