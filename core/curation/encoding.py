@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from core.curation.findings import Finding
 from core.curation.sampling import Hits, cells, prose, shown
 from core.curation.tools import Tools
+from core.datasets.repair import repair
 from core.datasets.table import Table
 from core.datasets.values import JSON, TEXT
 
@@ -94,9 +95,7 @@ def _repaired(text: str, what: str) -> str | None:
         return _CONTROL.sub("", text)
     if what == "entities":
         return html.unescape(text)
-    import ftfy
-
-    repaired = str(ftfy.fix_encoding(text))
+    repaired = repair(text)
     return None if repaired == text else _CONTROL.sub("", repaired)
 
 

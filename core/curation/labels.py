@@ -34,7 +34,7 @@ MOST_LABELS = 500
 LEAST_ROWS = 12
 LEAST_OF_A_LABEL = 3
 """A label with fewer rows is not judged: nothing could be learnt without the row in question."""
-RATIO = 6.0
+RATIO = 5.0
 """Times that another label has to be likelier than the given one; option `ratio`."""
 NEIGHBOURS = 5
 LABEL_NAMES = {"label", "labels", "category", "class", "intent", "sentiment", "topic"}
@@ -110,6 +110,8 @@ class _Judged:
 
     rows: Any
     texts: list[str]
+    parts: list[list[str]]
+    """The texts by column."""
     given: Any
     """Number of each row's label in `names`."""
     names: list[str]
@@ -128,7 +130,7 @@ def _errors(table: Table, name: str, merged: dict[str, str], tools: Tools) -> li
     if len(judged.names) < 2:
         log.info("labels of %s are not judged: there is one label", name)
         return []
-    seen = features(judged.texts, judged.names, tools)
+    seen = features(judged.texts, judged.parts, judged.names, tools)
     tools.tell(0.5, f"Judging {len(judged.texts):,} labels of {name}")
     first = probabilities(seen, judged.given, len(judged.names), tools)
     suspect = _against(first, judged.given, ratio=4.0)
@@ -152,7 +154,8 @@ def _judged(sample: Sample, name: str, judged_by: Sequence[str], merged: dict[st
     number = {label: at for at, label in enumerate(names)}
     keep = [i for i, x in enumerate(labels) if x in number and texts[i].strip()]
     given = np.array([number[str(labels[i])] for i in keep], dtype=np.int64)
-    return _Judged(sample.rows[keep], [texts[i] for i in keep], given, names, sample.said)
+    parts = [[str(sample.values[name][i] or "") for i in keep] for name in judged_by]
+    return _Judged(sample.rows[keep], [texts[i] for i in keep], parts, given, names, sample.said)
 
 
 def _against(chances: Any, given: Any, *, ratio: float) -> Any:
