@@ -40,8 +40,10 @@ def show(version: Row) -> None:
         curate_job.first(version, "findings-first")
         return
     curate_job.notes(version, status, DETECTING)
-    counts = queries.read("curation", "finding_counts", version["id"])
-    if not counts["total"]:
+    every = queries.read("curation", "finding_counts", version["id"])
+    counts = queries.read("curation", "finding_counts", version["id"], include_decided=False)
+    decided = every["total"] - counts["total"]
+    if not every["total"]:
         if not curate_job.is_running(status):
             parts = [part for part in status["parts"] if part["name"] in DETECTING]
             looked = sum(part["state"] == "done" for part in parts)
@@ -51,8 +53,8 @@ def show(version: Row) -> None:
                 icon=":material/check_circle:",
             )
         return
-    _strip(counts, status)
-    _list(version, counts)
+    _strip(counts, status, decided)
+    _list(version, every, decided)
 
 
 def kind_name(kind: str) -> str:
@@ -60,7 +62,7 @@ def kind_name(kind: str) -> str:
     return kind.replace("_", " ").capitalize()
 
 
-def _strip(counts: Mapping[str, Any], status: Mapping[str, Any]) -> None:
+def _strip(counts: Mapping[str, Any], status: Mapping[str, Any], decided: int) -> None:
     rows = {name: 0 for name in SEVERITIES}
     for row in counts["rows"]:
         rows[row["severity"]] += row["row_count"]
@@ -74,8 +76,9 @@ def _strip(counts: Mapping[str, Any], status: Mapping[str, Any]) -> None:
     ui.metric_strip(
         [
             ui.Metric(
-                "Findings", text.count(counts["total"]),
-                help=f"{len(done)} looks at the rows in {text.seconds(took)}",
+                "Open findings" if decided else "Findings", text.count(counts["total"]),
+                help=f"{len(done)} looks at the rows in {text.seconds(took)}"
+                + (f"; {text.count(decided)} more are decided" if decided else ""),
             ),
             *(
                 ui.Metric(
@@ -89,8 +92,8 @@ def _strip(counts: Mapping[str, Any], status: Mapping[str, Any]) -> None:
     )  # fmt: skip
 
 
-def _list(version: Row, counts: Mapping[str, Any]) -> None:
-    filters = _filters(counts)
+def _list(version: Row, counts: Mapping[str, Any], decided: int) -> None:
+    filters = _filters(counts, decided)
     total = queries.read("curation", "count", version["id"], **filters)
     if not total:
         st.info("No finding matches these filters.", icon=":material/filter_alt:")
@@ -121,12 +124,10 @@ def _list(version: Row, counts: Mapping[str, Any]) -> None:
     if st.session_state.get("finding-from") != (key, at):
         st.session_state["finding-from"] = (key, at)
         st.session_state["finding-at"] = offset + at
-    ui.drawer("Finding", width="large", clears=key)(finding_drawer.show)(
-        version, filters, total, key
-    )
+    ui.drawer("Finding", clears=key)(finding_drawer.show)(version, filters, total, key)
 
 
-def _filters(counts: Mapping[str, Any]) -> dict[str, Any]:
+def _filters(counts: Mapping[str, Any], decided: int) -> dict[str, Any]:
     kinds = [kind for kind in KINDS if kind in counts["kinds"]]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         kind = st.selectbox(
@@ -142,9 +143,16 @@ def _filters(counts: Mapping[str, Any]) -> dict[str, Any]:
             "Search", key="said", bind="query-params", icon=":material/search:",
             placeholder="Words in the message", width=260, on_change=_first_page,
         )  # fmt: skip
+        too = False
+        if decided:
+            too = st.toggle(
+                f"{text.count(decided)} decided too", key="decided", bind="query-params",
+                on_change=_first_page,
+                help="Hits that somebody accepted, rejected or edited under Personal data",
+            )  # fmt: skip
     if kind:
         st.caption(f"{text.count(counts['kinds'][kind])} of this kind: {KINDS[kind].lower()}.")
-    return {"kind": kind, "severity": severity, "search": search or ""}
+    return {"kind": kind, "severity": severity, "search": search or "", "include_decided": too}
 
 
 def as_listed(row: Row) -> Row:

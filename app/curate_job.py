@@ -71,7 +71,7 @@ def progress(version_id: str) -> None:
         st.rerun()
     job = found["job"]
     share = (job["progress_done"] or 0) / (job["progress_total"] or 1)
-    left = f" · about {text.seconds(round(job['eta_s']))} left" if job["eta_s"] else ""
+    left = f" · {about(job['eta_s'])} left" if job["eta_s"] else ""
     waiting = "Waiting for another analysis to end" if job["state"] == "queued" else "Looking"
     with (
         st.container(border=True),

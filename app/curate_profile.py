@@ -13,6 +13,7 @@ import streamlit as st
 
 from app import charts_profile, curate_job, panels, queries, tables, text, ui
 from app.observe import theme
+from core.curation.language import NAMES
 from core.curation.signals import SIGNALS
 from core.store.database import Row
 
@@ -32,24 +33,24 @@ def _spark(label: str, **options: Any) -> Any:
 
 
 COLUMNS = {
-    "name": tables.text("Column", width=130),
-    "role": tables.text("Role", width=78),
-    "type": tables.text("Type", width=70),
-    "spread": _spark("Spread", width=130, help="Of numbers by value, of text by length"),
-    "filled": tables.progress("Filled", width=90, help="Rows with a value that is not blank"),
-    "distinct": tables.text("Distinct", width=82),
-    "typical": tables.text("Typical", width=110, help="Half of the rows have less: the median"),
-    "most": tables.text("95 % / most", width=130, help="95 % of the rows have less / the largest"),
-    "tokens": tables.text("Tokens", width=110, help="Median / 95 % / most"),
+    "name": tables.text("Column", width=118),
+    "role": tables.text("Role", width=74),
+    "type": tables.text("Type", width=62),
+    "spread": _spark("Spread", width=110, help="Of numbers by value, of text by length"),
+    "filled": tables.progress("Filled", width=84, help="Rows with a value that is not blank"),
+    "distinct": tables.text("Distinct", width=70),
+    "typical": tables.text("Typical", width=95, help="Half of the rows have less: the median"),
+    "most": tables.text("95 % / most", width=110, help="95 % of the rows have less / the largest"),
+    "tokens": tables.text("Tokens", width=112, help="Median / 95 % / most"),
 }
 SIGNAL_COLUMNS = {
-    "label": tables.text("Signal", width=140),
-    "spread": _spark("Spread", width=150),
-    "typical": tables.text("Median", width=85),
-    "p95": tables.text("95 %", width=85),
-    "most": tables.text("Most", width=85),
-    "over": tables.number("Over the limit", width=100, help="Rows beyond Gopher's limit for it"),
-    "meaning": tables.text("What it says", width=280),
+    "label": tables.text("Signal", width=138),
+    "spread": _spark("Spread", width=120),
+    "typical": tables.text("Median", width=74),
+    "p95": tables.text("95 %", width=74),
+    "most": tables.text("Most", width=74),
+    "over": tables.number("Over limit", width=82, help="Rows beyond Gopher's limit for it"),
+    "meaning": tables.text("What it says", width=275),
 }
 
 
@@ -127,12 +128,14 @@ def column_detail(column: Mapping[str, Any], profile: Mapping[str, Any]) -> None
     repeated = [row for row in column["top"] if row["count"] > 1 or column["is_label"]]
     if repeated:
         title = "How often each label occurs" if column["is_label"] else "Most frequent values"
-        _values(title, repeated[:20], total, key="column-top", of=len(column["top"]))
+        _values(title, repeated[:20], total, key="column-top", of=column["distinct"])
     ui.facts(_facts(column, total))
 
 
 def _values(title: str, rows: list[Row], total: int, *, key: str, of: int | None = None) -> None:
-    more = f"The {len(rows)} most frequent." if of is not None and of > len(rows) else None
+    more = None
+    if of is not None and of > len(rows) > 1:
+        more = f"The {len(rows)} most frequent."
     panels.chart(
         title,
         charts_profile.top_values(rows, total=total, theme=theme()),
@@ -164,10 +167,12 @@ def _signals(version: Row, signals: Mapping[str, Any]) -> None:
         counted = signals["language_rows"]
         some = counted < signals["row_count"]
         title = "Languages" + (f" of {text.count(counted)} rows, spread evenly" if some else "")
-        _values(title, signals["languages"][:12], max(1, counted), key="signal-languages")
+        told = [{**row, "value": NAMES.get(row["value"], row["value"])}
+                for row in signals["languages"][:12]]  # fmt: skip
+        _values(title, told, max(1, counted), key="signal-languages")
     if picked is not None:
         name = picked["name"]
-        drawer = ui.drawer(SIGNALS[name].label, width="large", clears=key)
+        drawer = ui.drawer(SIGNALS[name].label, clears=key)
         drawer(signal_detail)(version, name, signals["signals"][name])
 
 
@@ -223,11 +228,11 @@ def signal_detail(version: Row, name: str, spread: Mapping[str, Any]) -> None:
 def _as_column(column: Mapping[str, Any]) -> Row:
     length = column["length"]
     if length is not None:
-        typical = f"{text.significant(length['p50'])} chars"
-        most = f"{text.significant(length['p95'])} / {text.significant(length['max'])}"
+        typical = f"{_plain(length['p50'])} chars"
+        most = f"{_plain(length['p95'])} / {_plain(length['max'])}"
     elif column["type"] in ("integer", "number"):
-        typical = text.significant(column["p50"])
-        most = f"{text.significant(column['p95'])} / {text.significant(column['max'])}"
+        typical = _plain(column["p50"])
+        most = f"{_plain(column['p95'])} / {_plain(column['max'])}"
     else:
         typical = most = text.NOTHING
     tokens = column["tokens"]
@@ -240,7 +245,7 @@ def _as_column(column: Mapping[str, Any]) -> Row:
         "distinct": ("" if column["is_exact"] else "≈ ") + text.roughly(column["distinct"]),
         "typical": typical,
         "most": most,
-        "tokens": " / ".join(text.significant(tokens[part]) for part in ("p50", "p95", "max"))
+        "tokens": " / ".join(_plain(tokens[part]) for part in ("p50", "p95", "max"))
         if tokens
         else text.NOTHING,
     }
@@ -261,7 +266,14 @@ def _as_signal(name: str, spread: Mapping[str, Any]) -> Row:
 
 
 def _number(value: float | None, unit: str) -> str:
-    return text.percent(value) if unit == "share" else text.significant(value)
+    return text.percent(value) if unit == "share" else _plain(value)
+
+
+def _plain(value: float | None) -> str:
+    """A number with three figures, a whole one without a point."""
+    if value is not None and abs(value) < 1_000 and float(value).is_integer():
+        return text.count(int(value))
+    return text.significant(value)
 
 
 def _counted(profile: Mapping[str, Any]) -> str:
@@ -281,13 +293,13 @@ def _facts(column: Mapping[str, Any], total: int) -> dict[str, str]:
     }
     if column["length"] is not None:
         parts = ("min", "p50", "mean", "p95", "max")
-        told = (text.significant(column["length"][part]) for part in parts)
+        told = (_plain(column["length"][part]) for part in parts)
         found["Characters: least, median, mean, 95 %, most"] = " · ".join(told)
     if column["type"] in ("integer", "number"):
         parts = ("min", "p5", "p50", "mean", "sd", "p95", "max")
-        told = (text.significant(column[part]) for part in parts)
+        told = (_plain(column[part]) for part in parts)
         found["Least, 5 %, median, mean, sd, 95 %, most"] = " · ".join(told)
     if column["tokens"]:
-        told = (text.significant(column["tokens"][part]) for part in ("p50", "mean", "p95", "max"))
+        told = (_plain(column["tokens"][part]) for part in ("p50", "mean", "p95", "max"))
         found["Tokens: median, mean, 95 %, most"] = " · ".join(told)
     return found

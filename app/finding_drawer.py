@@ -78,9 +78,9 @@ def _actions(version: Row, finding: Row, key: str) -> None:
         )  # fmt: skip
     rows = queries.read("curation", "rows_at", version["id"], tuple(finding["rows"]))
     with st.container(horizontal=True, gap="small"):
-        for act in finding_steps.acts(version, finding, rows, keep=keep):
+        for at, act in enumerate(finding_steps.acts(version, finding, rows, keep=keep)):
             if st.button(
-                act.label, icon=act.icon, key=f"act-{finding['id']}-{act.step['step']}",
+                act.label, icon=act.icon, key=f"act-{finding['id']}-{at}",
                 help=act.help, on_click=ui.guarded(_add), args=(version, act.step, key),
             ):  # fmt: skip
                 st.rerun()

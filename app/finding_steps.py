@@ -36,7 +36,7 @@ def acts(version: Row, finding: Row, rows: Sequence[Row], *, keep: int | None = 
     `keep` is the row of a group that stays.
     """
     found = [_relabel(version, finding, rows), *_in_column(finding), _mend(finding, rows)]
-    found += [_drop(finding, rows, keep), _tag(finding, rows)]
+    found += [*_drops(version, finding, rows, keep), _tag(finding, rows)]
     return [act for act in found if act is not None]
 
 
@@ -90,7 +90,7 @@ def _in_column(finding: Row) -> list[Act]:
         ]  # fmt: skip
     if finding["kind"] in ("personal_data", "secret"):
         given = {"types": [finding["detail"]["type"]]} if finding["detail"].get("type") else {}
-        what = finding["detail"].get("type", "").replace("_", " ").lower() or "hit"
+        what = finding["detail"].get("type") or "hit"
         return [
             Act(f"Redact every {text.escape(what)} in {name}", ":material/visibility_off:",
                 "Puts a word such as [EMAIL] in its place, in every row",
@@ -113,6 +113,27 @@ def _mend(finding: Row, rows: Sequence[Row]) -> Act | None:
                {"step": "edit_cells", "cells": [cell]})  # fmt: skip
 
 
+def _drops(version: Row, finding: Row, rows: Sequence[Row], keep: int | None) -> list[Act | None]:
+    """One button; for what leaks between splits one a split: what stays is on one side then."""
+    names = [c["name"] for c in version["columns"] if c["name"].lower() == "split"]
+    if finding["kind"] != "leakage" or not names:
+        return [_drop(finding, rows, keep)]
+    sides: dict[str, list[Row]] = {}
+    for row in rows:
+        sides.setdefault(str(row[names[0]]), []).append(row)
+    if len(sides) == 1:
+        return [_drop(finding, rows, keep)]
+    return [
+        Act(
+            f"Drop {text.count(len(found))} of {text.escape(side)}",
+            ":material/delete:",
+            "They stay in the version before",
+            _dropping(finding, found),
+        )
+        for side, found in sides.items()
+    ]
+
+
 def _drop(finding: Row, rows: Sequence[Row], keep: int | None) -> Act | None:
     """The rows, or all of a group but the one that stays: a group is never dropped whole."""
     gone = [row for row in rows if row["row_index"] != keep]
@@ -122,12 +143,13 @@ def _drop(finding: Row, rows: Sequence[Row], keep: int | None) -> Act | None:
         label = f"Keep row {text.count(keep + 1)}, drop {text.count(len(gone))}"
     else:
         label = "Drop this row" if len(gone) == 1 else f"Drop {text.count(len(gone))} rows"
-    step = {
-        "step": "drop_rows",
-        "row_ids": [row["row_id"] for row in gone],
-        "reason": finding["message"],
-    }
+    step = _dropping(finding, gone)
     return Act(label, ":material/delete:", "They stay in the version before", step)
+
+
+def _dropping(finding: Row, rows: Sequence[Row]) -> dict[str, Any]:
+    ids = [row["row_id"] for row in rows]
+    return {"step": "drop_rows", "row_ids": ids, "reason": finding["message"]}
 
 
 def _tag(finding: Row, rows: Sequence[Row]) -> Act:

@@ -331,18 +331,29 @@ class Reviews:
             insert_missing(connection, "finding_reviews", rows)
 
     def _decided(self, dataset_id: str) -> Decided:
-        """The decision that holds for each hit of the dataset."""
-        found = self._store.rows(
-            "SELECT row_id, column_name, mark, decision, replacement, note, decided_by, decided_at"
-            " FROM finding_reviews WHERE dataset_id = $id"
-            " QUALIFY row_number() OVER (PARTITION BY row_id, column_name, mark"
-            " ORDER BY decided_at DESC, id DESC) = 1",
-            {"id": dataset_id},
-        )
-        return {(row["row_id"], row["column_name"], row["mark"]): row for row in found}
+        return _decisions(self._store, dataset_id)
 
     def _user_names(self) -> dict[str, str]:
         return {row["id"]: row["name"] for row in self._store.rows("SELECT id, name FROM users")}
+
+
+def decided_findings(store: Store, version: Row) -> list[str]:
+    """The ids of a version's findings that somebody has decided about."""
+    decided = _decisions(store, version["dataset_id"])
+    hits = hits_of(version["path"]) if decided else ()
+    return [hit.finding_id for hit in hits if hit.key in decided]
+
+
+def _decisions(store: Store, dataset_id: str) -> Decided:
+    """The decision that holds for each hit of a dataset."""
+    found = store.rows(
+        "SELECT row_id, column_name, mark, decision, replacement, note, decided_by, decided_at"
+        " FROM finding_reviews WHERE dataset_id = $id"
+        " QUALIFY row_number() OVER (PARTITION BY row_id, column_name, mark"
+        " ORDER BY decided_at DESC, id DESC) = 1",
+        {"id": dataset_id},
+    )
+    return {(row["row_id"], row["column_name"], row["mark"]): row for row in found}
 
 
 def _decision(decided: Mapping[Key, Row], hit: Hit) -> str:

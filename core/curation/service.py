@@ -14,6 +14,7 @@ from core.curation import analysis, reading
 from core.curation.analysis import PARTS, USUAL
 from core.curation.detectors import DETECTORS
 from core.curation.findings import KINDS, SEVERITIES, findings_folder
+from core.curation.reviews import decided_findings
 from core.datasets.service import Datasets
 from core.datasets.values import loaded
 from core.errors import Invalid, NotFound
@@ -134,11 +135,12 @@ class Curation:
         of which have to be in the message; without `include_decided` those that somebody has
         decided about are left out.
         """
+        version = self._datasets.version(actor, version_id)
         return reading.findings(
             self._store,
-            self._folder(actor, version_id),
+            self._findings(version),
             **_filters(kind, severity, search, detectors),
-            without=() if include_decided else self._decided(version_id),
+            without=() if include_decided else decided_findings(self._store, version),
             offset=offset,
             limit=limit,
             whole=whole,
@@ -157,11 +159,12 @@ class Curation:
         include_decided: bool = True,
     ) -> int:
         """How many `findings` has for these filters."""
+        version = self._datasets.version(actor, version_id)
         return reading.count(
             self._store,
-            self._folder(actor, version_id),
+            self._findings(version),
             **_filters(kind, severity, search, detectors),
-            without=() if include_decided else self._decided(version_id),
+            without=() if include_decided else decided_findings(self._store, version),
         )
 
     @action
@@ -181,10 +184,11 @@ class Curation:
     ) -> dict[str, Any]:
         """How many: `total`, `kinds` and `severities` (name -> count, worst first), and `rows`
         (kind, severity, finding_count, row_count)."""
+        version = self._datasets.version(actor, version_id)
         rows = reading.counts(
             self._store,
-            self._folder(actor, version_id),
-            without=() if include_decided else self._decided(version_id),
+            self._findings(version),
+            without=() if include_decided else decided_findings(self._store, version),
         )
         return {
             "total": sum(row["finding_count"] for row in rows),
@@ -297,10 +301,6 @@ class Curation:
 
     def _findings(self, version: Row) -> Path:
         return findings_folder(Path(version["path"]))
-
-    def _decided(self, version_id: str) -> list[str]:
-        """The findings that somebody has decided about."""
-        return []
 
     def _running(self, version_id: str) -> Rows:
         return self._store.rows(

@@ -67,7 +67,7 @@ def opened(pages: Pages, version: Version, at: int, **query: str) -> AppTest:
     page = pages.open("curate", version=version["id"], **query)
     assert not page.exception
     kind = query["kind"].lower().replace(" ", "_") if "kind" in query else None
-    filters = {"kind": kind, "search": "", "severity": None}
+    filters = {"kind": kind, "search": "", "severity": None, "include_decided": False}
     table = f"findings-{version['id']}-0-{sorted(filters.items())}"
     page.session_state[table] = {"selection": {"rows": [at], "columns": [], "cells": []}}
     page.run()
@@ -149,13 +149,13 @@ def test_a_part_that_failed_says_why_and_can_be_tried_again(
     pages: Pages, workbench: Workbench, version: Version
 ) -> None:
     options = {"signals": {"perplexity_rows": -1}}
-    parts = ["exact", "signals"]
+    parts = ["profile", "signals"]
     job = workbench.curation.analyse(OWNER, version["id"], detectors=parts, options=options)
     ended(workbench, job)
-    page = pages.open("curate", version=version["id"])
+    page = pages.open("curate", version=version["id"], area="Profile")
     assert "perplexity\\_rows is a number of rows" in texts(page)
     workbench.supervisor.stop()
-    button(page, "Look for these too").click().run()
+    button(page, "Try again").click().run()
     assert not page.exception
     assert workbench.jobs.list(OWNER, kind="dataset.analyse")[0]["id"] != job
 
@@ -247,6 +247,14 @@ def test_a_group_is_never_dropped_whole() -> None:
         assert [step["step"] for step in acts(finding(kind, rows=3))] == ["tag"]
         drop = acts(finding(kind, rows=3), keep=1)[0]
         assert drop["row_ids"] == ["row_0", "row_2"]
+
+
+def test_what_leaks_between_splits_is_dropped_on_one_side() -> None:
+    found = finding("leakage", rows=3)
+    rows = [{"row_id": f"row_{n}", "row_index": n, "split": s} for n, s in enumerate("aab")]
+    version = {"columns": [{"name": "split", "role": "metadata", "type": "text"}]}
+    steps = [act.step for act in finding_steps.acts(version, found, rows)]
+    assert [step.get("row_ids") for step in steps[:2]] == [["row_0", "row_1"], ["row_2"]]
 
 
 def test_each_kind_has_the_steps_that_mend_it() -> None:

@@ -304,3 +304,20 @@ def test_leakage_is_looked_for_in_the_newest_versions_of_the_other_datasets(
     assert others() == [newer["label"]]
     assert others(others=[other["id"]]) == [other["label"]]
     assert others(others=[]) == []
+
+
+def test_what_somebody_decided_about_can_be_left_out(
+    workbench: Workbench, version: Version
+) -> None:
+    text = "Write to jane.doe@example.com or to joe.roe@example.com please."
+    version = imported(workbench, [{"question": text}], "Mail")
+    ended(workbench, workbench.curation.analyse(OWNER, version["id"], detectors=["personal"]))
+    curation = workbench.curation
+    every = curation.findings(OWNER, version["id"])
+    assert len(every) == 2
+    workbench.reviews.decide(OWNER, version["id"], every[0]["id"], "reject")
+    left = curation.findings(OWNER, version["id"], include_decided=False)
+    assert [found["id"] for found in left] == [every[1]["id"]]
+    assert curation.count(OWNER, version["id"], include_decided=False) == 1
+    assert curation.finding_counts(OWNER, version["id"], include_decided=False)["total"] == 1
+    assert len(curation.findings(OWNER, version["id"])) == 2
