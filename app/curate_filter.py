@@ -55,7 +55,8 @@ def draw(version: Row, key: str = "filter") -> None:
     found = conditions()
     names = [column["name"] for column in version["columns"]]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        column = st.selectbox("Where", names, key=f"{key}-column", width=190)
+        first = names.index(version["inputs"][0]) if version["inputs"] else 0
+        column = st.selectbox("Where", names, first, key=f"{key}-column", width=190)
         op = st.selectbox(
             "Operator", list(OPERATORS), format_func=lambda name: OPERATORS[name].label,
             key=f"{key}-op", width=190, label_visibility="hidden",

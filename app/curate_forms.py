@@ -20,6 +20,12 @@ from core.store.database import Row
 BY_HAND = {"drop_rows", "restore_rows", "edit_cells"}
 """What is done in the grid, not by a form."""
 RULE = {"pattern": "", "with": "", "regex": False, "ignore_case": False}
+LACKING = {
+    ("replace", "rules"): "Type what to find, and what to put in its place.",
+    ("template", "column"): "Name the column to write into.",
+    ("prompt", "column"): "Name the column to write into.",
+}
+"""What a form says before it is filled in, where the error would be in the words of a recipe."""
 LEFT_OUT = {"rows"}
 """Kinds of arguments that no form takes: row ids come from the grid."""
 
@@ -30,7 +36,7 @@ def show(version: Row) -> None:
         st.info("Your role reads recipes and does not write them.", icon=":material/lock:")
         return
     names = [name for name in STEPS if name not in BY_HAND and arguments_of(name) is not None]
-    left, right = st.columns([2, 3], gap="medium")
+    left, right = st.columns([5, 6], gap="medium")
     with left:
         name = st.selectbox(
             "Step", names, format_func=lambda n: STEPS[n].label, key="form-step",
@@ -46,7 +52,8 @@ def show(version: Row) -> None:
             )  # fmt: skip
     with right:
         if wrong is not None:
-            st.info(wrong.message, icon=":material/edit_note:")
+            lacks = LACKING.get((name, wrong.field), wrong.message)
+            st.info(lacks, icon=":material/edit_note:")
         else:
             curate_try.live(version, step)
 
@@ -120,11 +127,11 @@ def _records(argument: Argument, key: str) -> Any:
     edited = st.data_editor(
         [dict(RULE)], num_rows="dynamic", key=key, hide_index=True,
         column_config={
-            "pattern": st.column_config.TextColumn("Find", width=140),
-            "with": st.column_config.TextColumn("Put in place", width=140),
-            "regex": st.column_config.CheckboxColumn("Pattern", width=64,
+            "pattern": st.column_config.TextColumn("Find", width=118),
+            "with": st.column_config.TextColumn("Put in place", width=118),
+            "regex": st.column_config.CheckboxColumn("Regex", width=58,
                                                      help="A regular expression"),
-            "ignore_case": st.column_config.CheckboxColumn("Any case", width=72),
+            "ignore_case": st.column_config.CheckboxColumn("Any case", width=76),
         },
     )  # fmt: skip
     return [

@@ -89,7 +89,7 @@ def _grid(version: Row, rows: list[Row], where: list[Cell], match: str, total: i
     edited = st.data_editor(
         frame, key=key, hide_index=True, num_rows="fixed",
         column_config={
-            PICK: st.column_config.CheckboxColumn("Pick", width=50, pinned=True),
+            PICK: st.column_config.CheckboxColumn("Pick", width=64, pinned=True),
             "_number": tables.number("Row", width=56, pinned=True),
             **{c["name"]: _column(c) for c in columns},
         },

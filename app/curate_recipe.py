@@ -67,21 +67,24 @@ def bar(version: Row) -> None:
                 curate_try.drawer(version)
             with st.popover(f"Save as {_next(version)}", type="primary", icon=":material/save:"):
                 _save(version, steps)
+        told = curate_try.counts(version, steps)
         shown = steps[-SHOWN_STEPS:]
         if len(shown) < len(steps):
             st.caption(f"And {text.plural(len(steps) - len(shown), 'step')} before these.")
         for row in shown:
-            _step(version, row, len(steps))
+            _step(version, row, len(steps), told.get(row["index"], ""))
 
 
-def _step(version: Row, row: Row, count: int) -> None:
-    """One line: what it is, earlier, out."""
+def _step(version: Row, row: Row, count: int, does: str) -> None:
+    """One line: what it is and does, earlier, out."""
     at = row["index"]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(
             f"{at + 1}. **{text.escape(row['label'])}** :gray[{describe(row['step'])}]",
             width="stretch",
         )
+        if does:
+            st.markdown(f":gray[{does}]", width="content")
         if count > 1:
             st.button(
                 "Earlier", icon=":material/arrow_upward:", type="tertiary", disabled=at == 0,

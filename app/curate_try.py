@@ -5,6 +5,7 @@ Knows: previews. Does not know: how they are computed.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -12,11 +13,14 @@ from typing import Any
 import streamlit as st
 
 from app import diff, queries, text, ui
+from core.errors import LatheError
 from core.store.database import Row
 
 ON_CLICK = ("prompt", "deduplicate", "redact", "mask", "pseudonymise")
 """Steps that take more than a moment, or write: they are tried when somebody asks."""
 EXAMPLES = 4
+COUNTED_ROWS = 5_000
+"""Up to here the pending steps are counted at every change."""
 
 
 def live(version: Row, step: dict[str, Any]) -> None:
@@ -37,7 +41,7 @@ def live(version: Row, step: dict[str, Any]) -> None:
     report(found["steps"][-1])
 
 
-@ui.drawer("What the pending steps do", width="large")
+@ui.drawer("What the pending steps do", width="medium")
 def drawer(version: Row) -> None:
     """Every pending step with its counts and first examples."""
     with ui.errors(stop=True), st.spinner("Trying the steps", show_time=True):
@@ -46,6 +50,17 @@ def drawer(version: Row) -> None:
     for number, step in enumerate(found["steps"]):
         st.markdown(f"**{number + 1}. {text.escape(step['label'])}**")
         report(step, most=2)
+
+
+def counts(version: Row, steps: list[Row]) -> dict[int, str]:
+    """What each pending step does in a few words, where that is known in a moment."""
+    slow = any(row["step"]["step"] in ON_CLICK for row in steps)
+    if slow or version["row_count"] > COUNTED_ROWS or not ui.may("datasets.write"):
+        return {}
+    with contextlib.suppress(LatheError):  # a step that cannot run says so in the preview
+        found = queries.read("recipes", "preview", version["id"])["steps"]
+        return {number: sentence(step, strong=False) for number, step in enumerate(found)}
+    return {}
 
 
 def scope(found: Mapping[str, Any]) -> None:
@@ -72,14 +87,19 @@ def report(step: Mapping[str, Any], *, most: int = EXAMPLES) -> None:
         diff.show(_text(example["before"]), _text(example["after"]), max_height=150)
 
 
-def sentence(step: Mapping[str, Any]) -> str:
-    """`12 cells change, 3 rows go.`"""
+def sentence(step: Mapping[str, Any], *, strong: bool = True) -> str:
+    """`12 cells changed, 3 rows dropped.`"""
     parts = []
     if step["changed"]:
-        parts.append(f"{text.plural(step['changed'], 'cell')} change")
+        parts.append(f"{text.plural(step['changed'], 'cell')} changed")
+    if not step["changed"] and "columns" in step["counts"]:
+        parts.append(f"{text.plural(step['counts']['columns'], 'column')} changed")
+    if not step["changed"] and step["counts"].get("moved"):
+        parts.append(f"{text.plural(step['counts']['moved'], 'row')} moved")
     if step["removed"]:
-        parts.append(f"{text.plural(step['removed'], 'row')} go")
-    return f"**{', '.join(parts)}.**" if parts else "**Nothing changes.**"
+        parts.append(f"{text.plural(step['removed'], 'row')} dropped")
+    said = ", ".join(parts) or "Nothing changes"
+    return f"**{said}.**" if strong else said
 
 
 def _text(value: Any) -> str:

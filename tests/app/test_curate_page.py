@@ -95,7 +95,7 @@ def test_pending_steps_are_moved_removed_and_brought_back(
     assert [s["step"] for s in steps_of(workbench, pages, tickets)] == ["sample", "trim"]
     page.button(key="recipe-preview").click().run()
     assert not page.exception
-    assert "rows go" in texts(page)
+    assert "rows dropped" in texts(page)
 
 
 def test_a_transform_is_tried_live_and_added(
@@ -104,7 +104,7 @@ def test_a_transform_is_tried_live_and_added(
     page = pages.open("curate", version=tickets["id"], area="Edit", edit="Transform")
     page.selectbox(key="form-step").select("case").run()
     assert not page.exception
-    assert "cells change" in texts(page)
+    assert "cells changed" in texts(page)
     button(page, "Add to recipe").click().run()
     assert not page.exception
     (step,) = steps_of(workbench, pages, tickets)
