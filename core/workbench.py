@@ -17,6 +17,7 @@ from typing import Self
 from core.curation.checking import Checks
 from core.curation.drafting import Recipes
 from core.curation.explore import Explore
+from core.curation.exports import Exports
 from core.curation.pseudonyms import Pseudonyms
 from core.curation.reviews import Reviews
 from core.curation.service import Curation
@@ -69,6 +70,7 @@ class Workbench:
     pseudonyms: Pseudonyms
     explore: Explore
     checks: Checks
+    exports: Exports
     recipes: Recipes
     models: Models
     runs: Runs
@@ -86,18 +88,23 @@ class Workbench:
         users, drafts = Users(store), Drafts(store)
         jobs = Jobs(store)
         spool = SpoolWriter(settings.home / "spool")
-        prompts, datasets, traces = Prompts(store), Datasets(store), Traces(store, spool)
+        prompts, datasets, traces = Prompts(store), Datasets(store, jobs), Traces(store, spool)
         models = Models(store, settings, jobs, WorkerPool(settings.home))
         curation = Curation(store, settings, jobs, datasets, models)
         checks = Checks(store, settings, datasets, curation)
         datasets.on_version.append(checks._on_version)
+        reviews = Reviews(store, datasets)
         recipes = Recipes(store, jobs, datasets, models, curation)
+        finishers = {
+            "dataset.import": datasets._staging.finish,
+            "dataset.curate": recipes._finish,
+        }
         workbench = cls(
             settings=settings,
             store=store,
             ingest=Ingest(store),
             spool=spool,
-            supervisor=Supervisor(store, jobs, finishers={"dataset.curate": recipes._finish}),
+            supervisor=Supervisor(store, jobs, finishers=finishers),
             users=users,
             sessions=Sessions(store, users),
             drafts=drafts,
@@ -110,11 +117,12 @@ class Workbench:
             versions=Versions(
                 store, datasets, gates=[checks._gate], uses=[partial(runs_of, store)]
             ),
-            reviews=Reviews(store, datasets),
+            reviews=reviews,
             pseudonyms=Pseudonyms(store),
             curation=curation,
             explore=Explore(store, datasets, curation, models),
             checks=checks,
+            exports=Exports(store, datasets, prompts, reviews),
             recipes=recipes,
             models=models,
             runs=Runs(store, jobs, prompts, datasets, models, traces),
