@@ -1,18 +1,22 @@
-"""The command line of datasets beyond listing and importing: what is wrong with one.
+"""The command line of datasets beyond listing and importing: what is wrong with one, exports.
 
 Knows: words and columns. Does not know: how anything is found.
 """
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import click
 
-from app.cli_nouns import AnyWorkbench, as_json_option, datasets
+from app.cli_nouns import AnyWorkbench, as_json_option, datasets, opened
 from app.listing import table, to_json
 from core.curation.detectors import DETECTORS
+from core.curation.exports import FORMATS
 from core.curation.findings import KINDS
+from core.curation.shapes import SHAPES
 from core.settings import Settings
 from core.workbench import OWNER
 
@@ -62,6 +66,86 @@ def dataset_findings(
     for part in failed:
         click.echo(f"Not looked for: {part['label'].lower()}. {part['error']['message']}", err=True)
     click.echo(to_json(rows) if as_json else report(version, rows))
+
+
+@datasets.command("export")
+@click.argument("dataset")
+@click.option(
+    "--output",
+    "-o",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file, or for hf the folder, to write.",
+)
+@click.option(
+    "--format",
+    "what",
+    default="rows",
+    help="A shape (rows, messages, prompt-completion, preference, kto) or a file format.",
+)
+@click.option(
+    "--as",
+    "file_format",
+    type=click.Choice(list(FORMATS)),
+    help="The file's format; by its ending when left out.",
+)
+@click.option("--split", help="Only the rows of this split.")
+@click.option("--prompt", help="The prompt version (name@2) that words the question.")
+@as_json_option
+def dataset_export(
+    dataset: str,
+    output: Path,
+    what: str,
+    file_format: str | None,
+    split: str | None,
+    prompt: str | None,
+    as_json: bool,
+) -> None:
+    """Write DATASET (name, name@2) for other tools; the manifest is written beside it."""
+    shape, chosen = _shape_and_format(what, file_format, output)
+    with opened() as workbench:
+        version = workbench.datasets.find(OWNER, dataset)
+        prompt_id = workbench.prompts.find(OWNER, prompt)["id"] if prompt else None
+        made = workbench.exports.write(
+            OWNER,
+            version["id"],
+            shape=shape,
+            format=chosen,
+            split=split,
+            prompt_version_id=prompt_id,
+        )
+    _copied(made, output)
+    if as_json:
+        click.echo(to_json({**made, "output": str(output)}))
+        return
+    click.echo(f"{made['row_count']:,} records as {shape} in {output}")
+    for reason, count in made["skipped"].items():
+        click.echo(f"left out: {count:,} ({reason})", err=True)
+
+
+def _shape_and_format(what: str, file_format: str | None, output: Path) -> tuple[str, str]:
+    """`--format` may name either; a file's ending says the format when nothing else does."""
+    by_ending = {".parquet": "parquet", ".csv": "csv", ".jsonl": "jsonl", "": "hf"}
+    guessed = file_format or by_ending.get(output.suffix.lower(), "jsonl")
+    if what in FORMATS:
+        return "rows", what
+    if what not in SHAPES:
+        known = ", ".join([*SHAPES, *FORMATS])
+        raise click.BadParameter(f"{what!r} is none of {known}.", param_hint="--format")
+    return what, guessed
+
+
+def _copied(made: dict[str, Any], output: Path) -> None:
+    """Out of the workspace to where it was asked for, whole or not at all."""
+    folder = Path(made["folder"])
+    if made["format"] == "hf":
+        shutil.copytree(folder / "dataset", output)
+    else:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        part = output.with_name(f".{output.name}.part")
+        shutil.copyfile(folder / made["files"][0]["name"], part)
+        part.replace(output)
+    shutil.copyfile(folder / "manifest.json", output.with_name(f"{output.name}.manifest.json"))
 
 
 def look(

@@ -23,12 +23,13 @@ if not datasets:
     st.stop()
 version = curate_versions.choose(datasets)
 with page.actions:
-    st.link_button(
+    if st.button(
         "Open dataset",
-        f"/datasets?dataset={version['dataset_id']}&version={version['id']}",
         icon=":material/dataset:",
         help=f"The rows and versions of {text.escape(version['dataset_name'])}",
-    )
+    ):
+        asked = {"dataset": version["dataset_id"], "version": version["id"]}
+        st.switch_page("../pages/datasets.py", query_params=asked)
 curate_recipe.bar(version)
 areas = curate_versions.areas()
 for tab, area in zip(

@@ -5,7 +5,16 @@ from __future__ import annotations
 import streamlit as st
 
 from app import dataset_acts as acts
-from app import dataset_import, dataset_rows, dataset_versions, queries, tables, text, ui
+from app import (
+    dataset_export,
+    dataset_import,
+    dataset_rows,
+    dataset_versions,
+    queries,
+    tables,
+    text,
+    ui,
+)
 from core.store.database import Row
 
 COLUMNS = {
@@ -50,6 +59,12 @@ def show_dataset(dataset: Row) -> None:
                     on_click=ui.guarded(acts.archive),
                     args=(dataset,),
                 )
+            if st.button("Export", icon=":material/download:"):
+                dataset_export.show(version)
+            if st.button(
+                "Curate", icon=":material/cleaning_services:", help="Find and mend faults"
+            ):
+                st.switch_page("../pages/curate.py", query_params={"version": version["id"]})
             st.button(
                 "Import version",
                 type="primary",

@@ -92,3 +92,26 @@ def test_the_running_app_does_it_when_it_has_the_home(fresh: Path, home: Path) -
     with running_app(home):
         (found,) = findings("--kind", "exact_duplicate")
         assert found["rows"] == [0, 2]
+
+
+def test_an_export_is_written_where_it_was_asked_for(fresh: Path, tmp_path: Path) -> None:
+    rows = [{"q": f"question {n}", "label": "ab"[n % 2], "split": "train"} for n in range(6)]
+    source = tmp_path / "asked.jsonl"
+    source.write_text("\n".join(map(json.dumps, rows)))
+    assert lathe("datasets", "import", str(source), "--name", "Asked").exit_code == 0
+    out = tmp_path / "out" / "chat.jsonl"
+    done = lathe("datasets", "export", "Asked", "--format", "messages", "--output", str(out))
+    assert done.exit_code == 0, done.output
+    assert "6 records as messages" in done.output
+    first = json.loads(out.read_text().splitlines()[0])
+    assert [turn["role"] for turn in first["messages"]] == ["user", "assistant"]
+    manifest = json.loads((out.parent / "chat.jsonl.manifest.json").read_text())
+    assert manifest["row_count"] == 6
+    table = lathe("datasets", "export", "Asked@1", "-o", str(tmp_path / "rows.csv"))
+    assert table.exit_code == 0, table.output
+    assert (tmp_path / "rows.csv").read_text().startswith("q,label,split\n")
+    refused = lathe("datasets", "export", "Asked", "--format", "kto", "-o", str(tmp_path / "x"))
+    assert refused.exit_code == 1
+    assert "true and false" in refused.output
+    unknown = lathe("datasets", "export", "Asked", "--format", "sonnet", "-o", str(tmp_path / "x"))
+    assert unknown.exit_code == 2
