@@ -34,7 +34,18 @@ class Example:
 def page(
     store: Store, path: Path, columns: Sequence[Column], *, offset: int, limit: int, search: str
 ) -> list[Row]:
-    """Rows in order, with `row_id`, `row_index` and the columns; all words have to be there."""
+    """Rows in order, with `row_id`, `row_index` and the columns; all words have to be there.
+
+    Without words it takes as long at the end of ten million rows as at the beginning: the rows'
+    numbers say which part of the file to unpack.
+    """
+    if not search.split():
+        found = store.rows(
+            "SELECT * FROM read_parquet($path) WHERE row_index >= $offset AND row_index < $end"
+            " ORDER BY row_index",
+            {"path": str(path), "offset": offset, "end": offset + limit},
+        )
+        return [_loaded(row, columns) for row in found]
     found = store.rows(
         f"SELECT * FROM read_parquet($path) WHERE {_matches(columns, search)}"
         " ORDER BY row_index LIMIT $limit OFFSET $offset",

@@ -9,7 +9,7 @@ import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from core.clock import utc_now
 from core.datasets import examples as rows_of
@@ -17,17 +17,22 @@ from core.datasets.batches import size_of
 from core.datasets.commits import VERSION, Commits, checked_name
 from core.datasets.examples import Example
 from core.datasets.files import Column
+from core.datasets.formats.chat import detect_chat
+from core.datasets.hints import hints
 from core.datasets.importing import format_options, import_source
 from core.datasets.mapping import ColumnMapping, fields_of, guess
 from core.datasets.readers import open_source
 from core.datasets.samples import all_samples, sample
 from core.datasets.scan import head, scan
+from core.datasets.staging import Staging
+from core.datasets.uploads import keep_upload, readable
 from core.datasets.values import TEXT, shown
 from core.errors import NotFound
 from core.governance.audit import record
-from core.governance.permissions import Actor, action
+from core.governance.permissions import OWNER, Actor, action
 from core.ids import new_id
-from core.store.database import Row
+from core.jobs.service import Jobs
+from core.store.database import Row, Store
 
 Rows = list[Row]  # inside the class `list` is the method
 Examples = list[Example]
@@ -39,6 +44,10 @@ class Datasets(Commits):
     """The datasets of a workspace; versions live under `home/datasets`."""
 
     noun = "datasets"
+
+    def __init__(self, store: Store, jobs: Jobs | None = None) -> None:
+        super().__init__(store)
+        self._staging = Staging(store, self, jobs or Jobs(store))
 
     @action
     def list(
@@ -80,7 +89,7 @@ class Datasets(Commits):
         self,
         actor: Actor,
         filename: str,
-        data: bytes | Path,
+        data: bytes | Path | str,
         *,
         mapping: ColumnMapping | None = None,
         options: Options = None,
@@ -91,11 +100,16 @@ class Datasets(Commits):
         Returns `filename`, `format`, `columns` (name and type), `rows` (the first 50 good ones),
         `row_count`, `mapping` (the one given, or a guess: column -> role, name, optional),
         `errors` (Fault records of the whole file, the first 10,000) and `error_count`; `notes`
-        and `choices` of the format, `bytes`. With `most_bytes` a larger file is looked into that
-        far only: then `complete` is False, and the counts are of that part. `options` as for
-        `import_rows`. Raises Invalid where the file as a whole cannot be read.
+        and `choices` of the format, `bytes`; `hints` (column -> what its values suggest) and
+        `chat` (the ChatFormat that the rows seem to be in, for the option `chat`). With
+        `most_bytes` a larger file is looked into that far only: then `complete` is False, and the
+        counts are of that part. `options` as for `import_rows`; `data` that is text is a path as
+        for `start_import`. Raises Invalid where the file as a whole cannot be read.
         """
-        source = open_source(filename, data, options=format_options(options))
+        given = data
+        if isinstance(given, str):
+            given = readable(self._store.home, given, trusted=actor == OWNER)
+        source = open_source(filename, given, options=format_options(options))
         seen, rows = head(source)
         chosen = guess(seen, rows) if mapping is None and seen else mapping or {}
         fields = fields_of(chosen) if chosen else ()
@@ -118,6 +132,8 @@ class Datasets(Commits):
             "error_count": found.faults.count,
             "notes": list(source.notes),
             "choices": {name: list(values) for name, values in source.choices.items()},
+            "hints": hints(columns, rows),
+            "chat": detect_chat(columns, rows) if "chat" not in source.details else None,
         }
 
     @action
@@ -163,6 +179,62 @@ class Datasets(Commits):
             description=description,
             license=license,
         )
+
+    @action
+    def keep_upload(self, actor: Actor, filename: str, file: BinaryIO | bytes) -> str:
+        """Put an upload down on this machine, block by block, for `start_import`; its path."""
+        return str(keep_upload(self._store.home, filename, file))
+
+    @action
+    def start_import(
+        self,
+        actor: Actor,
+        path: str,
+        *,
+        dataset: str,
+        mapping: ColumnMapping,
+        options: Options = None,
+        accept: bool = False,
+        description: str = "",
+        license: str = "",
+        message: str = "",
+    ) -> str:
+        """Import a file or folder on the machine that Lathe runs on, as a job; the job's id.
+
+        `path` is whole; the workspace, hidden files and files that do not end as data does are
+        refused. `dataset` is an id or a name. The first version of a new dataset is there when the
+        job has succeeded; a further one waits with its diff for `accept` or `discard`, unless
+        `accept` is given. The file is read in place and has to stay as it is until then.
+        """
+        words = {"description": description, "license": license, "message": message}
+        return self._staging.start(
+            actor, path, dataset=dataset, mapping=mapping, options=options, accept=accept,
+            words=words,
+        )  # fmt: skip
+
+    @action
+    def import_outcome(self, actor: Actor, job_id: str) -> dict[str, Any]:
+        """What came of an import job: `staged` (see there) or `version`, or both None."""
+        return self._staging.outcome(job_id)
+
+    @action
+    def staged(self, actor: Actor, dataset_id: str) -> Rows:
+        """New versions that wait to be accepted, oldest first: `job_id`, `created_by`,
+        `created_at`, `row_count`, `columns`, `source`, `message`, and `diff`: what
+        `core.datasets.diff.Diff.to_dict` has, `against` (id, label, number of the version) and
+        `rows`: the first 20 of each kind."""
+        self._store.get("datasets", dataset_id, noun="dataset")
+        return self._staging.waiting(dataset_id)
+
+    @action
+    def accept(self, actor: Actor, job_id: str) -> Row:
+        """Make the staged rows of an import the newest version; it comes back."""
+        return self._staging.accept(actor, job_id)
+
+    @action
+    def discard(self, actor: Actor, job_id: str) -> None:
+        """Remove the staged rows of an import; the versions stay as they are."""
+        self._staging.discard(actor, job_id)
 
     @action
     def import_sample(self, actor: Actor, sample_name: str) -> Row:

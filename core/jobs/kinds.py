@@ -21,6 +21,7 @@ KINDS: dict[str, JobKind] = {
     "run": JobKind("core.evals.runner:work", slot="device"),
     "model.prepare": JobKind("core.models.prepare:work", slot=None),
     "model.calibrate": JobKind("core.models.calibrate:work", slot="device"),
+    "dataset.import": JobKind("core.datasets.import_job:work", slot="import"),
     "dataset.curate": JobKind("core.curation.replay:work", slot=None),
     "dataset.analyse": JobKind("core.curation.analysis:work", slot="analysis"),
 }

@@ -1,0 +1,109 @@
+"""The job `dataset.import`: a file on this machine, read and written without the database.
+
+    <job>/version/rows.parquet   the rows, whole
+    <job>/imported.json          what they are, and how they differ from the newest version: last
+
+A job that was killed sweeps what it had begun and reads again; one that was killed after the last
+file gives what it has. Nothing of it is a version before the owner of the database commits it.
+
+Knows: the payload, progress. Does not know: the database, whether the version is wanted.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.datasets.diff import KINDS, Diff, diff
+from core.datasets.importing import Imported, format_options, import_source
+from core.datasets.readers import open_source
+from core.datasets.table import Table
+from core.errors import Invalid, NotFound
+from core.store.files import inside, read_json, write_json
+
+if TYPE_CHECKING:
+    from core.jobs.context import JobContext
+
+SAMPLE_ROWS = 20
+"""Rows of each kind of difference that are kept for whoever decides."""
+SAMPLE_CHARACTERS = 1_000
+
+
+def work(job: JobContext) -> dict[str, Any]:
+    """Import what the payload names; the value for the finisher."""
+    done = job.folder.path / "imported.json"
+    found: dict[str, Any] | None = read_json(done)
+    if found is not None and Path(found["written"]["path"]).exists():
+        return found
+    folder = job.folder.path / "version"
+    shutil.rmtree(folder, ignore_errors=True)
+    imported = _imported(job, folder)
+    home = job.folder.path.parents[1]
+    value: dict[str, Any] = {
+        "written": imported.written.to_dict(),
+        "columns": [column.to_dict() for column in imported.columns],
+        "source": imported.source,
+        "recipe": imported.recipe,
+        "report": imported.report,
+        "diff": None,
+    }
+    if newest := job.payload.get("newest"):
+        job.log(f"Comparing with {newest['label']}")
+        value["diff"] = _compared(home, newest, imported)
+    write_json(done, value)
+    return value
+
+
+def _imported(job: JobContext, folder: Path) -> Imported:
+    asked = job.payload
+    path = Path(asked["path"])
+    if not path.exists():
+        raise NotFound(f"{path.name} is not there any more.", hint="Put it back, or import anew.")
+    if path.is_file() and [path.stat().st_size, path.stat().st_mtime_ns] != asked["stamp"]:
+        raise Invalid(f"{path.name} has changed since.", field="file", hint="Import it anew.")
+    options = asked["options"]
+    source = open_source(asked["filename"], path, options=format_options(options))
+    begun = time.monotonic()
+
+    def tell(done: int, total: int, rows: int) -> None:
+        took = time.monotonic() - begun
+        eta_s = took / done * (total - done) if done and took > 0.5 else None
+        job.progress(min(done, total - 1), total or 1, f"{rows:,} rows", eta_s=eta_s)
+
+    found = import_source(
+        source, asked["mapping"], folder, options=options, tell=tell, check=job.raise_if_cancelled
+    )
+    final = folder / "rows.parquet"
+    os.replace(found.written.path, final)
+    total = found.report["import"].get("bytes") or 1
+    job.progress(total, total, f"{found.written.row_count:,} rows")
+    return replace(found, written=replace(found.written, path=final))
+
+
+def _compared(home: Path, newest: dict[str, Any], imported: Imported) -> dict[str, Any] | None:
+    """How the rows differ from the newest version's; None where its file is gone."""
+    old = Table.of({**newest, "path": inside(home, *newest["path"].split("/"))})
+    if not old.path.exists():
+        return None
+    found = diff(old, Table(imported.written.path, tuple(imported.columns)))
+    rows = {kind: [_short(row) for row in _sample(found, kind)] for kind in KINDS}
+    plain = {name: newest[name] for name in ("id", "label", "number")}
+    return {**found.to_dict(), "against": plain, "rows": rows}
+
+
+def _sample(found: Diff, kind: str) -> list[dict[str, Any]]:
+    return found.rows(kind, limit=SAMPLE_ROWS)
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    def cut(side: dict[str, Any] | None) -> dict[str, Any] | None:
+        return side and {
+            name: value[:SAMPLE_CHARACTERS] if isinstance(value, str) else value
+            for name, value in side.items()
+        }
+
+    return {**row, "before": cut(row["before"]), "after": cut(row["after"])}
