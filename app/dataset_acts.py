@@ -10,6 +10,8 @@ import streamlit as st
 from app import queries, text, ui
 from core.store.database import Row
 
+PRACTICE = "messy-tickets"
+
 
 def open_dataset(dataset_id: str | None, version_id: str | None = None) -> None:
     """Put a dataset, or the list, into the URL; a callback, or before st.rerun."""
@@ -37,6 +39,12 @@ def add_samples() -> None:
     made = [datasets.import_sample(actor, sample["name"]) for sample in datasets.samples(actor)]
     total = sum(version["row_count"] for version in made)
     ui.done(f"Imported {text.plural(total, 'row')} in {text.plural(len(made), 'dataset')}")
+
+
+def add_practice() -> None:
+    """The sample with planted faults."""
+    version = ui.workbench().datasets.import_sample(ui.actor(), PRACTICE)
+    ui.done(f"Imported {text.plural(version['row_count'], 'row')} to practise on")
 
 
 @st.dialog("Rename dataset")

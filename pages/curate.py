@@ -15,9 +15,9 @@ if not datasets:
         "Nothing to curate yet",
         "Here the rows of a dataset are profiled, searched for duplicates, personal data, label "
         "errors and leakage, and cleaned by steps that are recorded and can be replayed. The "
-        "samples are small datasets written for this project.",
-        "Import the sample rows" if ui.may("datasets.write") else None,
-        dataset_acts.add_samples,
+        "messy sample has 152 rows with a planted fault of every kind.",
+        "Import the messy sample" if ui.may("datasets.write") else None,
+        dataset_acts.add_practice,
         icon=":material/cleaning_services:",
     )
     st.stop()

@@ -54,23 +54,33 @@ class Sample:
 
 def all_samples() -> list[Sample]:
     """Every sample, in the order of the file."""
-    found = yaml.safe_load((FOLDER / "samples.yaml").read_text(encoding="utf-8"))
+    found = _described()
     return [
         _sample(item, next(p for p in found["prompts"] if p["dataset"] == item["name"]))
         for item in found["datasets"]
     ]
 
 
+def practice() -> list[Sample]:
+    """Samples with planted faults, for the Curate page; no prompt goes with them."""
+    return [_sample(item, None) for item in _described()["practice"]]
+
+
 def sample(name: str) -> Sample:
-    """The sample of that name, or NotFound."""
-    every = {item.name: item for item in all_samples()}
+    """The sample of that name, or NotFound; the one to practise on is not among `all_samples`."""
+    every = {item.name: item for item in [*all_samples(), *practice()]}
     if name not in every:
         raise NotFound(f"There is no sample {name!r}.", hint=f"There are {', '.join(every)}.")
     return every[name]
 
 
-def _sample(item: dict[str, Any], prompt: dict[str, Any]) -> Sample:
-    best = prompt["versions"][-1]
+def _described() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((FOLDER / "samples.yaml").read_text(encoding="utf-8"))
+    return found
+
+
+def _sample(item: dict[str, Any], prompt: dict[str, Any] | None) -> Sample:
+    best = prompt["versions"][-1] if prompt else {"system": "", "user": ""}
     return Sample(
         name=item["name"],
         title=item["title"],
@@ -79,7 +89,7 @@ def _sample(item: dict[str, Any], prompt: dict[str, Any]) -> Sample:
         license=item["license"],
         path=FOLDER / item["file"],
         mapping=item["mapping"],
-        prompt_name=prompt["name"],
+        prompt_name=prompt["name"] if prompt else "",
         system_template=best["system"],
         user_template=best["user"],
     )

@@ -15,6 +15,7 @@ from core.errors import NotFound
 from core.governance.permissions import OWNER
 from core.prompts.samples import sample_prompts
 from core.prompts.template import parse, render
+from core.settings import PROJECT_ROOT
 from core.store.database import Store
 
 LABELS = {"billing", "bug", "feature request", "account access", "shipping", "other"}
@@ -93,3 +94,14 @@ def test_the_first_rows_already_show_variety() -> None:
     assert "CC0" in (FOLDER / "LICENSE.md").read_text(encoding="utf-8")
     first, _ = head(open_source("x.jsonl", FOLDER / "support-tickets.jsonl"))
     assert first == ["id", "channel", "customer_tier", "subject", "body", "label"]
+
+
+def test_the_sample_to_practise_on_is_imported_by_name_and_has_its_faults_listed(
+    datasets: Datasets,
+) -> None:
+    version = datasets.import_sample(OWNER, "messy-tickets")
+    assert version["row_count"] == 152
+    assert "messy-tickets" not in {sample["name"] for sample in datasets.samples(OWNER)}
+    truth = json.loads((PROJECT_ROOT / "tests/curation/messy_truth.json").read_text())
+    rows = {row for groups in truth.values() for group in groups for row in group}
+    assert max(rows) < version["row_count"]
