@@ -1,7 +1,8 @@
 """The job `dataset.import`: a file on this machine, read and written without the database.
 
     <job>/version/rows.parquet   the rows, whole
-    <job>/imported.json          what they are, and how they differ from the newest version: last
+    <job>/difference.*           how they differ from the newest version
+    <job>/imported.json          what they are: written last
 
 A job that was killed sweeps what it had begun and reads again; one that was killed after the last
 file gives what it has. Nothing of it is a version before the owner of the database commits it.
@@ -18,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.datasets.diff import KINDS, Diff, diff
+from core.datasets.diff import diff
 from core.datasets.importing import Imported, format_options, import_source
 from core.datasets.readers import open_source
 from core.datasets.table import Table
@@ -28,9 +29,8 @@ from core.store.files import inside, read_json, write_json
 if TYPE_CHECKING:
     from core.jobs.context import JobContext
 
-SAMPLE_ROWS = 20
-"""Rows of each kind of difference that are kept for whoever decides."""
-SAMPLE_CHARACTERS = 1_000
+DIFFERENCE = "difference"
+"""The stem of the two files that a diff is kept in, beside the job's others."""
 
 
 def work(job: JobContext) -> dict[str, Any]:
@@ -42,7 +42,6 @@ def work(job: JobContext) -> dict[str, Any]:
     folder = job.folder.path / "version"
     shutil.rmtree(folder, ignore_errors=True)
     imported = _imported(job, folder)
-    home = job.folder.path.parents[1]
     value: dict[str, Any] = {
         "written": imported.written.to_dict(),
         "columns": [column.to_dict() for column in imported.columns],
@@ -53,7 +52,7 @@ def work(job: JobContext) -> dict[str, Any]:
     }
     if newest := job.payload.get("newest"):
         job.log(f"Comparing with {newest['label']}")
-        value["diff"] = _compared(home, newest, imported)
+        value["diff"] = _compared(job, newest, imported)
     write_json(done, value)
     return value
 
@@ -84,26 +83,13 @@ def _imported(job: JobContext, folder: Path) -> Imported:
     return replace(found, written=replace(found.written, path=final))
 
 
-def _compared(home: Path, newest: dict[str, Any], imported: Imported) -> dict[str, Any] | None:
+def _compared(job: JobContext, newest: dict[str, Any], imported: Imported) -> dict[str, Any] | None:
     """How the rows differ from the newest version's; None where its file is gone."""
+    home = job.folder.path.parents[1]
     old = Table.of({**newest, "path": inside(home, *newest["path"].split("/"))})
     if not old.path.exists():
         return None
     found = diff(old, Table(imported.written.path, tuple(imported.columns)))
-    rows = {kind: [_short(row) for row in _sample(found, kind)] for kind in KINDS}
-    plain = {name: newest[name] for name in ("id", "label", "number")}
-    return {**found.to_dict(), "against": plain, "rows": rows}
-
-
-def _sample(found: Diff, kind: str) -> list[dict[str, Any]]:
-    return found.rows(kind, limit=SAMPLE_ROWS)
-
-
-def _short(row: dict[str, Any]) -> dict[str, Any]:
-    def cut(side: dict[str, Any] | None) -> dict[str, Any] | None:
-        return side and {
-            name: value[:SAMPLE_CHARACTERS] if isinstance(value, str) else value
-            for name, value in side.items()
-        }
-
-    return {**row, "before": cut(row["before"]), "after": cut(row["after"])}
+    found.save(job.folder.path / DIFFERENCE)
+    plain = {name: newest[name] for name in ("id", "label", "number", "columns", "path")}
+    return {**found.to_dict(), "against": plain}

@@ -221,10 +221,25 @@ class Datasets(Commits):
     def staged(self, actor: Actor, dataset_id: str) -> Rows:
         """New versions that wait to be accepted, oldest first: `job_id`, `created_by`,
         `created_at`, `row_count`, `columns`, `source`, `message`, and `diff`: what
-        `core.datasets.diff.Diff.to_dict` has, `against` (id, label, number of the version) and
-        `rows`: the first 20 of each kind."""
+        `core.datasets.diff.Diff.to_dict` has, and `against` (id, label, number of the version);
+        None where that version's file is gone."""
         self._store.get("datasets", dataset_id, noun="dataset")
         return self._staging.waiting(dataset_id)
+
+    @action
+    def staged_rows(
+        self,
+        actor: Actor,
+        job_id: str,
+        *,
+        kind: str | None = None,
+        column: str | None = None,
+        offset: int = 0,
+        limit: int = 20,
+    ) -> Rows:
+        """A page of the rows in which staged rows differ, as `core.datasets.diff.Diff.rows`."""
+        page = {"kind": kind, "column": column, "offset": offset, "limit": limit}
+        return self._staging.rows(job_id, page)
 
     @action
     def accept(self, actor: Actor, job_id: str) -> Row:

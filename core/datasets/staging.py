@@ -1,6 +1,7 @@
 """Imports as jobs: started, finished, and a new version held back until somebody has seen the diff.
 
     datasets/<dataset id>/.staged-<job id>.parquet   the rows that wait
+    datasets/<dataset id>/.differs-<job id>.*        each row that differs from the newest version
     datasets/<dataset id>/.staged-<job id>.json      what they are, how they differ: written last
 
 Knows: these files, what a job gave. Does not know: how a file is read (import_job), permissions:
@@ -16,8 +17,11 @@ from typing import Any
 
 from core.clock import utc_iso
 from core.datasets.commits import Commits, checked_name
+from core.datasets.diff import Diff
 from core.datasets.files import Column, Written
+from core.datasets.import_job import DIFFERENCE
 from core.datasets.mapping import ColumnMapping, fields_of
+from core.datasets.table import Table
 from core.datasets.uploads import drop_upload, readable, stamp
 from core.errors import Conflict, NotFound
 from core.governance.audit import record
@@ -25,10 +29,12 @@ from core.governance.permissions import OWNER, Actor
 from core.jobs.folder import JobFolder
 from core.jobs.service import Jobs
 from core.store.database import Row, Store
-from core.store.files import read_json, write_json
+from core.store.files import inside, read_json, write_json
 
 KIND = "dataset.import"
 STAGED = ".staged-"
+DIFFERS = ".differs-"
+DIFF_FILES = (".parquet", ".json")
 
 
 class Staging:
@@ -110,16 +116,34 @@ class Staging:
         path = self._existing(job_id)
         staged = read_json(path)
         version = self._commit(actor, staged["dataset_id"], staged["value"], staged["asked"])
-        path.unlink(missing_ok=True)
+        self._drop(path, job_id)
         return version
 
     def discard(self, actor: Actor, job_id: str) -> None:
         """Remove what waits; no version has it."""
         path = self._existing(job_id)
         staged = read_json(path)
-        path.unlink(missing_ok=True)
-        path.with_suffix(".parquet").unlink(missing_ok=True)
+        self._drop(path, job_id)
         record(self._store, actor, "datasets.discard", staged["dataset_id"], job_id=job_id)
+
+    def rows(self, job_id: str, page: Mapping[str, Any]) -> list[Row]:
+        """A page of the rows in which what waits differs, as `Diff.rows` has them."""
+        path = self._existing(job_id)
+        staged = read_json(path)
+        if staged["diff"] is None:
+            return []
+        against = staged["diff"]["against"]
+        old = Table.of({**against, "path": inside(self._store.home, *against["path"].split("/"))})
+        new = Table.of({**staged, "path": path.with_suffix(".parquet")})
+        found = Diff.load(path.parent / f"{DIFFERS}{job_id}", old, new)
+        return found.rows(**page) if found else []
+
+    def _drop(self, path: Path, job_id: str) -> None:
+        """The mark first: what has none is nothing that waits."""
+        differs = [path.parent / f"{DIFFERS}{job_id}{suffix}" for suffix in DIFF_FILES]
+        for one in (path, path.with_suffix(".parquet"), *differs):
+            one.unlink(missing_ok=True)
+        self._store.revision += 1
 
     def _commit(self, who: Actor | str, dataset: str, value: Row, asked: Row) -> Row:
         return self._commits.commit_written(
@@ -144,6 +168,10 @@ class Staging:
             os.replace(written, rows)
         if not rows.exists():
             raise NotFound("The rows that the import wrote are gone.", hint="Import anew.")
+        for suffix in DIFF_FILES:
+            kept = self._store.home / "jobs" / job_id / f"{DIFFERENCE}{suffix}"
+            if kept.exists():
+                os.replace(kept, path.parent / f"{DIFFERS}{job_id}{suffix}")
         held = {**value, "written": {**value["written"], "path": str(rows)}}
         write_json(
             path,

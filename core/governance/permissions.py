@@ -136,6 +136,7 @@ ACTIONS: dict[str, str] = {
     "datasets.start_import": "datasets.write",
     "datasets.import_outcome": "workspace.read",
     "datasets.staged": "workspace.read",
+    "datasets.staged_rows": "workspace.read",
     "datasets.accept": "datasets.write",
     "datasets.discard": "datasets.write",
     "datasets.import_sample": "datasets.write",

@@ -75,7 +75,8 @@ def test_the_first_import_is_a_version_and_the_next_one_waits_with_its_diff(
     assert staged["diff"]["counts"]["changed"] == 1
     assert (staged["diff"]["counts"]["added"], staged["diff"]["counts"]["removed"]) == (1, 1)
     assert staged["diff"]["against"]["label"] == "Questions v1"
-    assert staged["diff"]["rows"]["changed"][0]["after"]["answer"] == "no"
+    (row,) = workbench.datasets.staged_rows(OWNER, job_id, kind="changed")
+    assert (row["before"]["answer"], row["after"]["answer"]) == ("yes", "no")
     assert [s["job_id"] for s in workbench.datasets.staged(OWNER, first["dataset_id"])] == [job_id]
     assert len(workbench.datasets.versions(OWNER, first["dataset_id"])) == 1
 
@@ -96,7 +97,7 @@ def test_what_is_discarded_is_gone_and_what_is_known_adds_nothing(
     job_id = begin(workbench, changed(path))
     assert done(workbench, job_id)["staged"]
     workbench.datasets.discard(ENGINEER, job_id)
-    assert list((home / "datasets").rglob(".staged-*")) == []
+    assert list((home / "datasets").rglob(".*")) == []
     assert len(workbench.datasets.versions(OWNER, first["dataset_id"])) == 1
     actions = [line["action"] for line in Audit(workbench.store).list(OWNER)]
     assert actions[0] == "datasets.discard"
