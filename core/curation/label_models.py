@@ -61,7 +61,8 @@ def features(
         named = tools.embed([name.replace("_", " ") for name in names])
     except ModelUnavailable:
         words = _words(texts, most=10 * MOST_WORDS)
-        return Features(words, words)
+        matrix = _turned(words.toarray()) if len(texts) <= MOST_TURNED else words
+        return Features(matrix * 2, words)
     near = vectors @ named.T
     parts = [vectors, 2 * (near - near.mean(axis=1, keepdims=True))]
     if len(texts) <= MOST_TF_IDF_ROWS:
@@ -114,7 +115,7 @@ def probabilities(
     import numpy as np
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    folds, rounds = (10, 2) if len(given) <= 2_000 else (5, 1)
+    folds, rounds = (10, 2) if len(given) <= 300 else (5, 1)
     usable = np.ones(len(given), bool) if without is None else _kept(given, ~without, count)
     chances = np.zeros((len(given), count))
     random = np.random.default_rng(SEED)
