@@ -65,7 +65,7 @@ class Comparison:
         import pyarrow as pa
 
         inputs = [name for name in self._new.names("input") if name in self._old.names("input")]
-        found = pair(self._connection, file_of(self._old), file_of(self._new), inputs)
+        found = pair(self._connection, self._sides(), inputs)
         if not len(found.old):
             return 0, found.note
         pairs = pa.table({"o": found.old, "n": found.new, "similarity": found.similarity})
@@ -73,8 +73,7 @@ class Comparison:
         self._connection.execute(
             f"CREATE TEMP TABLE again AS SELECT CASE WHEN {self._differs} THEN 'changed' END"
             f" AS kind, f.o AS old_index, f.n AS new_index, f.similarity{self._flags} FROM found f"
-            f" JOIN {self._side(0)} o ON o.row_index = f.o"
-            f" JOIN {self._side(1)} n ON n.row_index = f.n"
+            " JOIN gone o ON o.place = f.o JOIN come n ON n.place = f.n"
         )
         self._connection.execute(
             "DELETE FROM joined WHERE (kind = 'removed' AND old_index IN (SELECT o FROM found))"
@@ -113,18 +112,25 @@ class Comparison:
             " ORDER BY coalesce(new_index, old_index), kind"
         ).to_arrow_table()
 
-    def _side(self, which: int) -> str:
-        """A subquery over one file: the key, the position, a hash of each shared cell."""
-        table = (self._old, self._new)[which]
-        hashes = "".join(
+    def _hashes(self, which: int) -> str:
+        """A hash of each shared cell of one side, each after a comma."""
+        return "".join(
             f", hash({_value(both[which], as_text=both[0].type != both[1].type)}) AS h{n}"
             for n, both in enumerate(self._shared)
         )
+
+    def _sides(self) -> tuple[tuple[str, str], tuple[str, str]]:
+        """The files, and the hashes that go along with each row."""
+        return (file_of(self._old), self._hashes(0)), (file_of(self._new), self._hashes(1))
+
+    def _side(self, which: int) -> str:
+        """A subquery over one file: the key, the position, the hashes."""
+        table = (self._old, self._new)[which]
         kinds = {column.name: column.type for column in table.columns}
         key = ROW_ID
         if self._key != ROW_ID:
             key = _value(Column(self._key, "", kinds[self._key]), as_text=True)
-        return f"(SELECT {key} AS key, row_index{hashes} FROM {file_of(table)})"
+        return f"(SELECT {key} AS key, row_index{self._hashes(which)} FROM {file_of(table)})"
 
     def _check_key(self) -> None:
         """Invalid unless both have the key with a value of its own in every row."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 LEAST_ALIKE = 0.5
-MOST_ROWS = 100_000  # a side: beyond it whole files differ, and single edits say little
+MOST_ROWS = 30_000  # a side: beyond it whole files differ, and single edits say little
 MOST_CHARACTERS = 4_000  # of a text: what is alike so far is the same row
 SMALL_GAP = 400  # removed x added rows of a gap that are compared each with each
 MOST_CANDIDATES = 200_000
@@ -52,9 +52,15 @@ class Pairs:
 
 
 def pair(
-    connection: duckdb.DuckDBPyConnection, old_file: str, new_file: str, inputs: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    sides: tuple[tuple[str, str], tuple[str, str]],
+    inputs: Sequence[str],
 ) -> Pairs:
-    """The pairs among the rows of `joined` that are removed and added; each row in one at most."""
+    """The pairs among the rows of `joined` that are removed and added; each row in one at most.
+
+    `sides` are the two files in SQL, each with what else to select of it: both end up in the
+    tables `gone` and `come`, so that who compares the cells of pairs need not read the files again.
+    """
     import numpy as np
 
     nothing = Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
@@ -63,14 +69,13 @@ def pair(
     ).fetchall()[0]
     if not inputs or not min(row):
         return nothing
-    for name, file, at, kind in (
-        ("gone", old_file, "old_index", "removed"),
-        ("come", new_file, "new_index", "added"),
-    ):
+    tables = (("gone", "old_index", "removed"), ("come", "new_index", "added"))
+    for (name, at, kind), (file, more) in zip(tables, sides, strict=True):
         text = f"left(concat_ws(chr(10), {', '.join(map(quoted, inputs))}), {MOST_CHARACTERS})"
         words = _WORDS.format(text=_SPACED.format(text=text))
         connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT row_index AS place, {words} AS words"
+            f"CREATE OR REPLACE TEMP TABLE {name} AS"
+            f" SELECT row_index AS place, {words} AS words{more}"
             f" FROM {file} WHERE row_index IN (SELECT {at} FROM joined WHERE kind = '{kind}'"
             f" ORDER BY {at} LIMIT {MOST_ROWS})"
         )
@@ -128,7 +133,8 @@ def _edited(
     common = "len(list_intersect(g.words, c.words))"
     alike = connection.execute(
         f"SELECT o, n, {common} / (len(g.words) + len(c.words) - {common}) AS jaccard"
-        " FROM candidates JOIN (SELECT place, list_distinct(words) AS words FROM gone) g ON g.place = o"
+        " FROM candidates"
+        " JOIN (SELECT place, list_distinct(words) AS words FROM gone) g ON g.place = o"
         " JOIN (SELECT place, list_distinct(words) AS words FROM come) c ON c.place = n"
         f" WHERE jaccard >= {LEAST_ALIKE}"
     ).fetchall()
