@@ -199,11 +199,13 @@ def histogram(
     *,
     relation: str = "rows",
     exact: bool = True,
+    whole: bool | None = None,
 ) -> Counts | None:
     """Counts in BINS equal bins of an SQL expression, from its least value to its 99th percentile.
 
     The last bin is open where something lies beyond it: a few very long cells would else leave
-    all others in one bin. None where there are no values.
+    all others in one bin. Bins of whole numbers are whole; `whole` says whether they are, else it
+    is looked at. None where there are no values.
     """
     quantile = "quantile_cont" if exact else "approx_quantile"
     inner = f"(SELECT CAST({value} AS DOUBLE) AS v FROM {relation})"
@@ -212,7 +214,8 @@ def histogram(
     ).fetchone()
     if row is None or row[0] is None or not all(math.isfinite(part) for part in row[:3]):
         return None
-    low, high, most, whole = row
+    low, high, most, integral = row
+    whole = bool(integral) if whole is None else whole
     high = most if high <= low or most - low <= 1.5 * (high - low) else high
     width = (high - low) / BINS or 1.0
     if whole:

@@ -122,7 +122,7 @@ def summary(path: Path) -> dict[str, Any]:
     try:
         total = connection.execute(f"SELECT count(*) FROM {relation}").fetchone()[0]
         found = {}
-        for name in SIGNALS:
+        for name, signal in SIGNALS.items():
             cell = quoted(name)
             row = connection.execute(
                 f"SELECT count({cell}), min({cell}), approx_quantile({cell}, 0.5),"
@@ -133,8 +133,9 @@ def summary(path: Path) -> dict[str, Any]:
             spread = dict(zip(("rows", "min", "p50", "p95", "max", "over"), row, strict=True))
             spread["limit"] = LIMITS.get(name)
             spread["histogram"] = histogram(
-                connection, cell, name, relation=relation, exact=total <= EXACT_ROWS
-            )
+                connection, cell, name, relation=relation, exact=total <= EXACT_ROWS,
+                whole=signal.unit == "count",
+            )  # fmt: skip
             found[name] = spread
         languages = connection.execute(
             f"SELECT language, count(*) AS n FROM {relation} WHERE language IS NOT NULL"
