@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 SEMANTIC_THRESHOLD = 0.8
-"""MiniLM: of paraphrases two thirds lie above, of questions about something else nearly none."""
+"""MiniLM, on 26 pairs written by hand: 9 of 14 paraphrases lie above, and 1 of 12 pairs that only
+look alike (Sunday for Monday: 0.94). A starting point, not a tuned value."""
 LOOSER = 0.05
 """The texts of a group are on average at most this far below the threshold."""
 EXHAUSTIVE = 100_000

@@ -21,7 +21,7 @@ def vocabulary(rng: random.Random, size: int = 20_000) -> list[str]:
     return ["".join(rng.choices("etaoinshrdlucmfwyp", k=rng.randint(2, 9))) for _ in range(size)]
 
 
-def plant(rows: int, *, words: int = 235, most_changed: int = 14, seed: int = 1) -> Planted:
+def plant(rows: int, *, words: int = 235, most_changed: int = 20, seed: int = 1) -> Planted:
     """About `rows` texts: one in ten with a copy of which some words are others, one in twenty
     with a copy elsewhere that is the same. 235 words are about 1.5 kB."""
     rng = random.Random(seed)
