@@ -66,7 +66,9 @@ def _counts(version: Row) -> None:
             "share": tables.percent("Share", width=80),
         }
         if label and 1 < len(labels) <= 10:
-            columns |= {f"label {name}": tables.number(str(name), width=90) for name in labels}
+            columns |= {
+                f"label {name}": tables.number(str(name or "no value"), width=90) for name in labels
+            }
         rows = [{**row, "share": row["row_count"] / total} for row in by_split.values()]
         tables.show(rows, columns, alt="Rows by split", height="content")
 
