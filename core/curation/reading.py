@@ -26,7 +26,7 @@ _MATCHES = """
     ($kind IS NULL OR kind = $kind)
     AND ($severity IS NULL OR severity = $severity)
     AND ($detectors IS NULL OR list_contains($detectors::VARCHAR[], detector))
-    AND (len($without::VARCHAR[]) = 0 OR NOT list_contains($without::VARCHAR[], id))
+    AND id NOT IN (SELECT unnest($without::VARCHAR[]))
     AND len(list_filter($words::VARCHAR[], lambda w: NOT contains(lower(message), w))) = 0
 """
 
