@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from core.curation.outliers import LEAST_ROWS, far
 from core.curation.tools import Tools
 from core.errors import ModelUnavailable
 
@@ -30,6 +31,14 @@ class Features:
     """(n, size), dense or sparse."""
     vectors: Any
     """(n, size), rows of length 1: what neighbours are told by."""
+
+    def apart(self) -> Any:
+        """True for texts so far from all others that nothing can be said of their label."""
+        import numpy as np
+
+        if hasattr(self.vectors, "todense") or len(self.vectors) < LEAST_ROWS:
+            return np.zeros(self.vectors.shape[0], bool)
+        return far(self.vectors)[0]
 
     def neighbours(self, at: int, count: int) -> list[tuple[int, float]]:
         """The most similar other texts with their cosine, nearest first."""

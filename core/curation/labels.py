@@ -21,6 +21,7 @@ from typing import Any
 from core.curation.findings import Finding
 from core.curation.label_models import features, probabilities
 from core.curation.label_names import spellings
+from core.curation.outliers import without_strangers
 from core.curation.sampling import Sample, cells, drawn, shown
 from core.curation.tools import Tools
 from core.datasets.table import Table
@@ -36,6 +37,8 @@ LEAST_OF_A_LABEL = 3
 """A label with fewer rows is not judged: nothing could be learnt without the row in question."""
 RATIO = 5.0
 """Times that another label has to be likelier than the given one; option `ratio`."""
+SURE = 0.45
+"""A likelihood that stands by itself; under it most of the nearest rows have to agree."""
 NEIGHBOURS = 5
 LABEL_NAMES = {"label", "labels", "category", "class", "intent", "sentiment", "topic"}
 """Names of a metadata column that is taken for the label where no column is expected."""
@@ -136,7 +139,8 @@ def _errors(table: Table, name: str, merged: dict[str, str], tools: Tools) -> li
     suspect = _against(first, judged.given, ratio=4.0)
     chances = probabilities(seen, judged.given, len(judged.names), tools, without=suspect)
     ratio = float(tools.options.get("ratio", RATIO))
-    found = np.flatnonzero(_against(chances, judged.given, ratio=ratio))
+    doubtful = np.flatnonzero(_against(chances, judged.given, ratio=ratio) & ~seen.apart())
+    found = without_strangers(doubtful.tolist(), judged.texts)
     return _told(name, judged, chances, found, seen.neighbours)
 
 
@@ -166,14 +170,16 @@ def _against(chances: Any, given: Any, *, ratio: float) -> Any:
     return (chances.argmax(axis=1) != given) & (chances.max(axis=1) > ratio * own)
 
 
-def _told(name: str, judged: _Judged, chances: Any, found: Any, neighbours: Any) -> list[Finding]:
+def _told(
+    name: str, judged: _Judged, chances: Any, found: list[int], neighbours: Any
+) -> list[Finding]:
     from cleanlab.rank import get_label_quality_scores
 
-    if not len(found):
+    if not found:
         return []
     quality = get_label_quality_scores(judged.given, chances, method="self_confidence")
     findings = []
-    for at in sorted(found.tolist(), key=lambda i: (quality[i] / chances[i].max(), i)):
+    for at in sorted(found, key=lambda i: (quality[i] / chances[i].max(), i)):
         suggested = int(chances[at].argmax())
         near = [
             {
@@ -183,7 +189,9 @@ def _told(name: str, judged: _Judged, chances: Any, found: Any, neighbours: Any)
             }
             for other, similarity in neighbours(at, NEIGHBOURS)
         ]
-        findings.append(_error(name, judged, at, suggested, chances[at], quality[at], near))
+        agree = sum(other["label"] == judged.names[suggested] for other in near)
+        if chances[at, suggested] >= SURE or agree > len(near) / 2:
+            findings.append(_error(name, judged, at, suggested, chances[at], quality[at], near))
     return findings
 
 

@@ -104,15 +104,15 @@ def _by_meaning(table: Table, names: list[str], tools: Tools) -> list[Finding]:
     beyond, distances, usual = far(vectors, fence=float(tools.options.get("fence", FENCE)))
     places = np.array(list(first.values()))
     order = sorted(np.flatnonzero(beyond).tolist(), key=lambda i: (-distances[i], i))
-    order = _without_strangers(order, list(first))
+    order = without_strangers(order, list(first))
     return [
         _far_finding(sample, places, i, vectors @ vectors[i], float(distances[i]), usual)
         for i in order
     ]
 
 
-def _without_strangers(order: list[int], texts: list[str]) -> list[int]:
-    """Without rows in another language than most: `language` names those, for a better reason."""
+def without_strangers(order: list[int], texts: list[str]) -> list[int]:
+    """These places without texts in another language than most: `language` names those."""
     usual = Counter(code for code, _ in languages(texts[:: max(1, len(texts) // 200)]) if code)
     if not usual:
         return order
@@ -195,7 +195,7 @@ def _by_shape(table: Table, names: list[str], tools: Tools) -> list[Finding]:
         for i in sorted(np.flatnonzero(long | short).tolist(), key=lambda i: (-abs(z[i]), i))
     ]
     plain = float(np.median(shapes.letters[there]))
-    strange = there & (shapes.lengths >= 20) & (np.abs(shapes.letters - plain) > 0.25)
+    strange = there & (shapes.lengths >= 20) & (np.abs(shapes.letters - plain) > 0.35)
     strange &= np.abs(odd(shapes.letters, shapes.letters[there], least=0.02)) > ODD
     return found + [
         _letters_finding(int(shapes.rows[i]), float(shapes.letters[i]), plain)

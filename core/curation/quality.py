@@ -39,7 +39,7 @@ _NOTHING = frozenset(
     """
     n/a na n.a. none null nil nan - -- --- . .. ... ? ?? ??? x xx xxx todo tbd tba tbc fixme
     undefined unknown empty blank missing #n/a #ref! #value! #name? #null! #div/0! (none) (null)
-    (empty) (blank) <null> <none> [null] [none] test placeholder
+    (empty) (blank) <null> <none> [null] [none] placeholder
     """.split()  # noqa: SIM905
 )
 _FILLER = re.compile(r"lorem ipsum|dolor sit amet|consectetur adipiscing", re.IGNORECASE)
@@ -60,7 +60,7 @@ _TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 _ENDED = re.compile(r"[.!?…:;)\]}\"'”’»>`*|。！？।]\s*$")
 _CUT = re.compile(
     r"(?:\b(?:the|a|an|and|or|but|because|if|my|your|our|their|und|oder|der|die|das|le|les|et|que)|"
-    r",|-)\s*$",
+    r",|\w-)\s*$",
     re.IGNORECASE,
 )
 """Words that nothing ends with; a question may end with “from”."""
@@ -168,7 +168,7 @@ class _Seen:
                 {"count": len(self.missing), "share": round(share, 4)},
             )
         for text, rows in self.nothing.items():
-            if len(rows) > 0.5 * self.count or (
+            if len(rows) > 0.2 * max(5, self.count) or (
                 role == "expected" and len(rows) > 0.02 * self.count
             ):
                 continue  # a value of the column, as “unknown” among labels
