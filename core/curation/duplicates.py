@@ -12,7 +12,7 @@ from typing import Any
 from core.curation.alike import NEAR_THRESHOLD, Texts, exact_groups, near_groups
 from core.curation.findings import Finding
 from core.curation.groups import Group, Link
-from core.curation.meaning import SEMANTIC_THRESHOLD, semantic_groups
+from core.curation.meaning import LEAST_THRESHOLD, semantic_groups, usual_threshold
 from core.curation.tools import Tools
 from core.datasets.table import Table, quoted
 from core.errors import Invalid
@@ -21,7 +21,7 @@ EXACT, NEAR, SEMANTIC = "exact", "near", "semantic"
 THRESHOLDS: dict[str, tuple[float, float, float]] = {
     EXACT: (1.0, 1.0, 1.0),
     NEAR: (NEAR_THRESHOLD, 0.7, 1.0),  # below 0.7 too many pairs never meet in a band
-    SEMANTIC: (SEMANTIC_THRESHOLD, 0.5, 1.0),
+    SEMANTIC: (LEAST_THRESHOLD, 0.5, 1.0),  # more where all texts are alike: `usual_threshold`
 }
 """Of each kind: the default, the least and the most."""
 MOST_LINKS = 200
@@ -44,7 +44,8 @@ def near(table: Table, tools: Tools) -> list[Finding]:
 
 
 def semantic(table: Table, tools: Tools) -> list[Finding]:
-    """Groups of rows that say the same in other words. Option `threshold`, 0.8: cosine."""
+    """Groups of rows that say the same in other words. Option `threshold`: cosine, by default what
+    these texts ask for, see `meaning.usual_threshold`."""
     return _findings(SEMANTIC, table, tools)
 
 
@@ -68,6 +69,13 @@ def threshold_of(kind: str, given: Any = None) -> float:
     return float(given)
 
 
+def asked_threshold(kind: str, given: Any, open_texts: Callable[[], Texts], tools: Tools) -> float:
+    """`threshold_of`, and for meanings that nobody set a threshold for what the texts ask for."""
+    if kind == SEMANTIC and given is None:
+        return usual_threshold(open_texts, tools)
+    return threshold_of(kind, given)
+
+
 def find_groups(
     kind: str,
     open_texts: Callable[[], Texts],
@@ -80,7 +88,7 @@ def find_groups(
 
     Rows are numbered as they come. The same texts give the same groups.
     """
-    limit = threshold_of(kind, threshold)
+    limit = asked_threshold(kind, threshold, open_texts, tools)
     if kind == EXACT:
         return exact_groups(open_texts(), tools)
     if kind == NEAR:
@@ -89,9 +97,9 @@ def find_groups(
 
 
 def _findings(kind: str, table: Table, tools: Tools) -> list[Finding]:
-    threshold = threshold_of(kind, tools.options.get("threshold"))
     if not table.text_columns():
         return []
+    threshold = asked_threshold(kind, tools.options.get("threshold"), table.texts, tools)
     groups = find_groups(kind, table.texts, tools, threshold=threshold, total=table.count())
     labels = _labels(kind, table, groups)
     return [_finding(kind, group, threshold, labels) for group in groups]

@@ -13,7 +13,7 @@ from typing import Any
 from core.curation.alike import NEAR_THRESHOLD, exact_groups, near_groups
 from core.curation.arguments import Argument
 from core.curation.conditions import where_sql
-from core.curation.meaning import SEMANTIC_THRESHOLD, semantic_groups
+from core.curation.duplicates import SEMANTIC, find_groups
 from core.curation.rows import Report, Rows
 from core.curation.splits import DEFAULT_FRACTIONS, assign, check_fractions, joined
 from core.curation.steps.rows import SPLIT
@@ -104,9 +104,7 @@ def _belonging(rows: Rows, arguments: dict[str, Any], tools: Tools) -> Iterator[
         found = near_groups(_texts(rows), tools, threshold=NEAR_THRESHOLD, total=total)
         yield from (list(group.rows) for group in found)
     if "semantic" in kinds:
-        alike = semantic_groups(
-            lambda: _texts(rows), tools, threshold=SEMANTIC_THRESHOLD, total=total
-        )
+        alike = find_groups(SEMANTIC, lambda: _texts(rows), tools, total=total)
         yield from (list(group.rows) for group in alike)
     for name in arguments.get("group_by") or ():
         by_value: dict[Any, list[int]] = {}
