@@ -6,7 +6,6 @@ Knows: which columns people want to see of each noun. Does not know: SQL, HTTP, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -191,29 +190,3 @@ def run_export(run_id: str, kind: str, output: Any) -> None:
     """Every result of a run with its scores."""
     with opened() as workbench:
         output.write(workbench.runs.export(OWNER, run_id, kind))
-
-
-@datasets.command("import")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--name", help="The dataset's name; the file's by default. A known one: new version.")
-@click.option("--expected", help="Column with the expected answer.")
-@click.option("--input", "inputs", multiple=True, help="Input column; all others by default.")
-@click.option("--message", default="", help="What this version is.")
-@as_json_option
-def dataset_import(
-    file: Path,
-    name: str | None,
-    expected: str | None,
-    inputs: tuple[str, ...],
-    message: str,
-    as_json: bool,
-) -> None:
-    """Import FILE (CSV, JSONL or Parquet), all of it or nothing."""
-    from app.evaluate import import_file
-
-    with opened() as workbench:
-        version = import_file(
-            workbench, file, name=name, inputs=inputs, expected=expected, message=message
-        )
-    text = f"{version['row_count']:,} rows as version {version['number']} ({version['id']})"
-    click.echo(to_json(version) if as_json else text)

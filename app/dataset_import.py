@@ -13,7 +13,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import dataset_acts, queries, tables, text, ui
+from app import dataset_acts, dataset_source, dataset_staged, queries, tables, text, ui
+from app.dataset_source import Chosen
+from core.datasets.formats import FORMATS
 from core.datasets.mapping import ROLES
 from core.errors import Invalid, LatheError
 from core.store.database import Row
@@ -21,7 +23,6 @@ from core.store.database import Row
 Mapped = dict[str, dict[str, Any]]
 
 OPEN, PREVIEWS = "import-open", "import-previews"
-SUFFIXES = ["csv", "tsv", "tab", "jsonl", "ndjson", "json", "parquet", "pq"]
 LICENSES = ["CC0-1.0", "CC-BY-4.0", "CC-BY-SA-4.0", "Apache-2.0", "MIT", "Internal, not to share"]
 MAPPING_COLUMNS = {
     "column": st.column_config.TextColumn("Column in the file", disabled=True, width=140),
@@ -66,7 +67,8 @@ def show(dataset: Row | None = None) -> None:
 
 
 def _close() -> None:
-    for key in (OPEN, PREVIEWS):
+    dataset_source.forget()
+    for key in (OPEN, PREVIEWS, dataset_staged.JOB):
         st.session_state.pop(key, None)
 
 
@@ -98,25 +100,32 @@ def name_for(filename: str) -> str:
 
 
 def _body(dataset: Row | None) -> None:
-    upload = st.file_uploader(
-        "CSV, JSONL or Parquet, up to 1,000,000 rows",
-        type=SUFFIXES,
-        key="import-file",
-        help="TSV too. Text in UTF-8; a CSV needs a header; JSONL has one object a line.",
-    )
-    if upload is None:
+    if job_id := st.session_state.get(dataset_staged.JOB):
+        dataset_staged.progress(job_id, _arrived)
+        return
+    with ui.errors(stop=True):
+        chosen = dataset_source.choose()
+    if chosen is None:
         if dataset is None:
             _samples()
         return
-    with ui.errors(stop=True), st.spinner("Reading every row"):
-        first = _previewed(upload, None)
+    last: dict[str, Any] = st.session_state.setdefault(PREVIEWS, {}).get(chosen.key, {})
+    options = dataset_source.options(chosen, last)
+    with ui.errors(stop=True), st.spinner("Reading the rows"):
+        try:
+            first = _previewed(chosen, None, options)
+        except Invalid as error:
+            dataset_source.open_options(chosen, error)
+            raise
+    st.session_state[PREVIEWS][chosen.key] = first
     earlier = queries.read("datasets", "versions", dataset["id"])[0] if dataset else None
     mapping = as_before(first["mapping"], earlier["columns"]) if earlier else first["mapping"]
-    mapping = _mapping_table(upload, first, mapping)
+    mapping = _mapping_table(chosen, first, mapping, options)
+    dataset_source.notes(first)
     problem: LatheError | None = None
     checked = first
     try:
-        checked = _previewed(upload, mapping)
+        checked = _previewed(chosen, mapping, options)
     except Invalid as error:
         problem = error
         ui.show_error(error)
@@ -125,7 +134,8 @@ def _body(dataset: Row | None) -> None:
         shown = [column["name"] for column in checked["columns"]]
         columns = {name: tables.text(f"{name} · {mapping[name]['role']}") for name in shown}
         tables.show(checked["rows"], columns, alt="The first rows of the file", height=280)
-    _finish(upload, checked, mapping, dataset, ready=problem is None and not checked["error_count"])
+    ready = problem is None and not checked["error_count"]
+    _finish(chosen, checked, mapping, options, dataset, ready=ready)
 
 
 def _samples() -> None:
@@ -148,25 +158,30 @@ def _samples() -> None:
                     _leave(version)
 
 
-def _previewed(upload: Any, mapping: Mapped | None) -> dict[str, Any]:
-    """core's preview; the last two are kept, since a dialog runs again at every keystroke."""
+def _previewed(chosen: Chosen, mapping: Mapped | None, options: dict[str, Any]) -> dict[str, Any]:
+    """core's preview; the last ones are kept, since a dialog runs again at every keystroke."""
     kept: dict[str, Any] = st.session_state.setdefault(PREVIEWS, {})
-    key = f"{upload.file_id} {json.dumps(mapping)}"
+    key = f"{chosen.key} {json.dumps([mapping, options])}"
     if key not in kept:
         found = ui.workbench().datasets.preview(
-            ui.actor(), upload.name, upload.getvalue(), mapping=mapping
-        )
-        for old in list(kept)[:-1]:
+            ui.actor(), chosen.filename, chosen.data, mapping=mapping, options=options,
+            most_bytes=dataset_source.PREVIEW_BYTES,
+        )  # fmt: skip
+        for old in list(kept)[:-2]:
             del kept[old]
         kept[key] = found
     return kept[key]  # type: ignore[no-any-return]
 
 
-def _mapping_table(upload: Any, first: dict[str, Any], mapping: Mapped) -> Mapped:
+def _mapping_table(
+    chosen: Chosen, first: dict[str, Any], mapping: Mapped, options: dict[str, Any]
+) -> Mapped:
     rows = len(first["mapping"])
+    counted = text.plural(first["row_count"], "row")
     st.markdown(
-        f"**{text.plural(first['row_count'], 'row')}**, "
-        f"{text.plural(rows, 'column')}, {first['format'].upper()}. What is each column for?"
+        f"**{counted if first['complete'] else f'The first {counted}'}**, "
+        f"{text.plural(rows, 'column')}, {FORMATS[first['format']].title}. "
+        "What is each column for?"
     )
     examples = {
         name: next((row[name] for row in first["rows"] if row[name] not in (None, "")), None)
@@ -186,7 +201,7 @@ def _mapping_table(upload: Any, first: dict[str, Any], mapping: Mapped) -> Mappe
         table,
         column_config=MAPPING_COLUMNS,
         hide_index=True,
-        key=f"mapping-{upload.file_id}",
+        key=f"mapping-{chosen.key}-{json.dumps(options)}",
         height="content" if rows <= 8 else 320,
         alt="Columns of the file, their role and name",
     )
@@ -198,30 +213,32 @@ def _faults(checked: dict[str, Any]) -> None:
     count, listed = checked["error_count"], checked["errors"]
     if not count:
         return
-    rows = [
-        {name: getattr(fault, name) for name in FAULT_COLUMNS} | {"row": fault.row + 1}
-        for fault in listed
-    ]
+    rows = [fault.to_dict() for fault in listed]
     bad = len({row["row"] for row in rows})
     st.error(
         f"**{text.plural(bad, 'row')} cannot be imported.** Nothing is imported "
         "until every row is right. Mend the file, or change a column's role above.",
         icon=":material/error:",
     )
-    height = "content" if len(rows) <= 6 else 240
-    tables.show(rows, FAULT_COLUMNS, alt="Every row that is wrong, and why", height=height)
+    dataset_staged.faults(rows)
     if count > len(rows):
         st.caption(f"The first {text.count(len(rows))} of {text.count(count)} faults.")
 
 
 def _finish(
-    upload: Any, checked: dict[str, Any], mapping: Mapped, dataset: Row | None, *, ready: bool
+    chosen: Chosen,
+    checked: dict[str, Any],
+    mapping: Mapped,
+    options: dict[str, Any],
+    dataset: Row | None,
+    *,
+    ready: bool,
 ) -> None:
     """Name, licence and message, and the button that says how many rows it imports."""
     description, license = "", ""
     if dataset is None:
         left, right = st.columns(2, gap="small")
-        name = left.text_input("Name", name_for(upload.name), max_chars=120)
+        name = left.text_input("Name", name_for(chosen.filename), max_chars=120)
         license = right.selectbox(
             "Licence", LICENSES, index=None, accept_new_options=True,
             placeholder="Whether others may use it", help="Stays with the dataset",
@@ -233,28 +250,59 @@ def _finish(
     taken = None if dataset else _taken(name)
     if taken is not None:
         st.caption(
-            f"There is a dataset of this name: the rows become its v{taken['version_count'] + 1}."
+            f"There is a dataset of this name: the rows become its v{taken['version_count'] + 1}, "
+            "once you have seen what differs."
+        )
+    if not checked["complete"]:
+        st.caption(
+            "The file is large: its beginning was looked at. The import looks at every row, and "
+            "imports none when one is wrong."
         )
     count = checked["row_count"]
     if st.button(
-        f"Import {text.plural(count, 'row')}",
+        f"Import {text.plural(count, 'row')}" if checked["complete"] else "Import the whole file",
         type="primary",
         icon=":material/upload:",
         disabled=not ready or not name.strip() or not count,
         key="import",
     ):
+        words = {"description": description, "license": license, "message": message}
+        target = dataset or taken
         with ui.errors(), st.spinner("Importing"):
-            version = ui.workbench().datasets.import_rows(
-                ui.actor(),
-                name=name,
-                filename=upload.name,
-                data=upload.getvalue(),
-                mapping=mapping,
-                description=description,
-                license=license,
-                message=message,
-            )
-            _leave(version)
+            if target is None and isinstance(chosen.data, bytes):
+                version = ui.workbench().datasets.import_rows(
+                    ui.actor(), name=name, filename=chosen.filename, data=chosen.data,
+                    mapping=mapping, options=options, **words,
+                )  # fmt: skip
+                _leave(version)
+            else:
+                _begin(chosen, target["id"] if target else name, mapping, options, words)
+
+
+def _begin(
+    chosen: Chosen, dataset: str, mapping: Mapped, options: dict[str, Any], words: dict[str, str]
+) -> None:
+    """Hand the file to a job; the dialog goes on as its progress."""
+    datasets, actor = ui.workbench().datasets, ui.actor()
+    path = chosen.data
+    if isinstance(path, bytes):
+        path = datasets.keep_upload(actor, chosen.filename, path)
+    st.session_state[dataset_staged.JOB] = datasets.start_import(
+        actor, path, dataset=dataset, mapping=mapping, options=options, **words
+    )
+    st.rerun()
+
+
+def _arrived(outcome: dict[str, Any]) -> None:
+    """The job has succeeded: to the version, or to the dataset where it waits."""
+    staged, version = outcome["staged"], outcome["version"]
+    if staged is not None:
+        _close()
+        ui.done("The new version waits: see what differs, then accept it")
+        dataset_acts.open_dataset(staged["dataset_id"])
+        st.rerun()
+    elif version is not None:
+        _leave(version)
 
 
 def _taken(name: str) -> Row | None:

@@ -155,6 +155,8 @@ def find_dataset(workbench: AnyWorkbench, reference: str, folder: Path) -> dict[
         return found
     except NotFound as error:
         if (folder / reference).is_file():
+            from app.cli_import import import_file
+
             return import_file(workbench, folder / reference)
         if reference in {sample["name"] for sample in workbench.datasets.samples(OWNER)}:
             return dict(workbench.datasets.import_sample(OWNER, reference))
@@ -183,48 +185,6 @@ def find_prompt(workbench: AnyWorkbench, asked: dict[str, Any], run_name: str) -
         message="From an evaluation file",
     )
     return dict(version)
-
-
-def import_file(
-    workbench: AnyWorkbench,
-    file: Path,
-    *,
-    name: str | None = None,
-    inputs: tuple[str, ...] = (),
-    expected: str | None = None,
-    message: str = "",
-) -> dict[str, Any]:
-    """Import a file with the guessed roles, or those given; the version."""
-    data: Any = file.read_bytes() if isinstance(workbench, Remote) else file
-    mapping = dict(workbench.datasets.preview(OWNER, file.name, data)["mapping"])
-    for column in (*inputs, *([expected] if expected else [])):
-        if column not in mapping:
-            raise Invalid(
-                f"{file.name} has no column {column!r}.",
-                field=column,
-                hint=f"It has {', '.join(mapping)}.",
-            )
-    for column, asked in mapping.items():
-        mapping[column] = {**asked, "role": _role(column, asked["role"], inputs, expected)}
-    version = workbench.datasets.import_rows(
-        OWNER,
-        name=name or file.stem,
-        filename=file.name,
-        data=data,
-        mapping=mapping,
-        message=message,
-    )
-    return dict(version)
-
-
-def _role(column: str, guessed: str, inputs: tuple[str, ...], expected: str | None) -> str:
-    if column == expected:
-        return "expected"
-    if column in inputs:
-        return "input"
-    if inputs and guessed == "input":
-        return "metadata"
-    return "metadata" if expected and guessed == "expected" else guessed
 
 
 def wait(workbench: AnyWorkbench, run_id: str) -> dict[str, Any]:

@@ -26,6 +26,7 @@ RECORDS: dict[str, str] = {
     "Endpoint": "core.models.spec",
     "Example": "core.datasets.examples",
     "Fault": "core.datasets.faults",
+    "ChatFormat": "core.datasets.formats.chat",
     "Variant": "core.evals.variants",
 }
 

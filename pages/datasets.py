@@ -9,6 +9,7 @@ from app import (
     dataset_export,
     dataset_import,
     dataset_rows,
+    dataset_staged,
     dataset_versions,
     queries,
     tables,
@@ -72,6 +73,7 @@ def show_dataset(dataset: Row) -> None:
                 on_click=dataset_import.start,
             )
     dataset_import.show(dataset)
+    dataset_staged.waiting(dataset, lambda row: acts.open_dataset(dataset["id"], row["id"]))
     if dataset["archived_at"] is not None:
         st.info("This dataset is archived: it can be read, not changed.", icon=":material/archive:")
         if writes:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.clock import utc_iso
+from core.clock import iso, utc_iso
 from core.datasets.commits import Commits, checked_name
 from core.datasets.diff import Diff
 from core.datasets.files import Column, Written
@@ -90,7 +90,7 @@ class Staging:
 
     def outcome(self, job_id: str) -> dict[str, Any]:
         """Of an import that has succeeded: `staged`, or the `version` that it became or was
-        already; both None while it has not, or when it was discarded."""
+        already (`is_new` False); both None while it has not, or when it was discarded."""
         folder = JobFolder(self._store.home / "jobs" / job_id)
         result = folder.result() or {}
         if result.get("state") != "succeeded":
@@ -104,7 +104,11 @@ class Staging:
             " ORDER BY d.archived_at IS NOT NULL, v.number DESC LIMIT 1",
             {"hash": result["value"]["written"]["content_hash"], "dataset": dataset},
         )
-        return {"staged": None, "version": self._commits._one(row["id"]) if row else None}
+        if row is None:
+            return {"staged": None, "version": None}
+        version = self._commits._one(row["id"])
+        is_new = iso(version["created_at"]) >= folder.spec().created_at
+        return {"staged": None, "version": {**version, "is_new": is_new}}
 
     def waiting(self, dataset_id: str) -> list[Row]:
         """What waits for this dataset, oldest first."""

@@ -93,7 +93,8 @@ def test_what_is_discarded_is_gone_and_what_is_known_adds_nothing(
 ) -> None:
     path = rows_file(tmp_path / "rows.jsonl", 20)
     first = done(workbench, begin(workbench, path))["version"]
-    assert done(workbench, begin(workbench, path))["version"]["id"] == first["id"]
+    again = done(workbench, begin(workbench, path))["version"]
+    assert (first["is_new"], again["id"], again["is_new"]) == (True, first["id"], False)
     job_id = begin(workbench, changed(path))
     assert done(workbench, job_id)["staged"]
     workbench.datasets.discard(ENGINEER, job_id)
