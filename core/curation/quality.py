@@ -234,7 +234,7 @@ def _markup(text: str) -> Why | None:
     return f"HTML is left in the text: {len(tags):,} tags.", "markup"
 
 
-def _hardly_text(text: str) -> Why | None:
+def hardly_text(text: str) -> Why | None:
     """Keys pressed at random, one character again and again, marks without a word."""
     stripped = text.strip()
     if len(stripped) < 4:
@@ -261,4 +261,4 @@ def _is_odd(word: str) -> bool:
     return bool(_CONSONANTS.search(word)) or _VOWELS.search(word) is None
 
 
-_TESTS: tuple[Callable[[str], Why | None], ...] = (_filler, _boilerplate, _markup, _hardly_text)
+_TESTS: tuple[Callable[[str], Why | None], ...] = (_filler, _boilerplate, _markup, hardly_text)

@@ -42,7 +42,7 @@ def test_planted_rows_stand_out_and_clean_data_has_next_to_none(
     planted = range(len(clean), len(clean) + len(PLANTED))
     precision, recall = precision_recall(rows_of(findings), planted)
     print(f"outliers: {len(false)} on clean data, precision {precision:.2f}, recall {recall:.2f}")
-    assert len(false) <= 0.03 * len(clean)
+    assert len(false) <= 0.04 * len(clean)
     assert precision >= 0.6
     assert recall >= 0.8
     assert "nearest rows are" in findings[0].message
@@ -71,7 +71,7 @@ def test_far_vectors_are_beyond_the_tail() -> None:
     beyond, distances, usual = far(vectors)
     assert np.flatnonzero(beyond).tolist() == [200, 201, 202]
     assert usual < 0.4 < distances[200]
-    near = 1 - np.sort(vectors @ vectors[0])[::-1][1:6].mean()
+    near = 1 - np.sort(vectors @ vectors[0])[::-1][1:11].mean()
     assert distances[0] == pytest.approx(near)
 
 
