@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 import app.cli_datasets  # adds its commands to `datasets`
+import app.cli_governance  # adds its commands to `datasets`
 import app.cli_import  # adds its commands to `datasets`
 import app.cli_models  # adds its commands to `models`
 import app.cli_versions  # noqa: F401  adds its commands to `datasets`

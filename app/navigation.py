@@ -43,6 +43,7 @@ ENTRIES: dict[str, Entry] = {
     "jobs": Entry("Admin", "Jobs", "checklist"),
     "users": Entry("Admin", "Users", "group"),
     "audit": Entry("Admin", "Audit log", "history"),
+    "privacy": Entry("Admin", "Privacy", "shield_person"),
     "settings": Entry("Admin", "Settings", "tune"),
     "account": Entry("Admin", "Your account", "account_circle"),
 }

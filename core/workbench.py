@@ -14,6 +14,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from core.curation.cards import Cards
 from core.curation.checking import Checks
 from core.curation.drafting import Recipes
 from core.curation.explore import Explore
@@ -23,6 +24,7 @@ from core.curation.reviews import Reviews
 from core.curation.service import Curation
 from core.datasets.service import Datasets
 from core.datasets.versions import Versions
+from core.erasure.service import Erasure
 from core.evals.playground import Playground
 from core.evals.service import Runs
 from core.evals.uses import runs_of
@@ -71,6 +73,8 @@ class Workbench:
     explore: Explore
     checks: Checks
     exports: Exports
+    cards: Cards
+    erasure: Erasure
     recipes: Recipes
     models: Models
     runs: Runs
@@ -99,10 +103,12 @@ class Workbench:
             "dataset.import": datasets._staging.finish,
             "dataset.curate": recipes._finish,
         }
+        versions = Versions(store, datasets, gates=[checks._gate], uses=[partial(runs_of, store)])
+        ingest = Ingest(store)
         workbench = cls(
             settings=settings,
             store=store,
-            ingest=Ingest(store),
+            ingest=ingest,
             spool=spool,
             supervisor=Supervisor(store, jobs, finishers=finishers),
             users=users,
@@ -114,15 +120,15 @@ class Workbench:
             metrics=Metrics(store),
             prompts=prompts,
             datasets=datasets,
-            versions=Versions(
-                store, datasets, gates=[checks._gate], uses=[partial(runs_of, store)]
-            ),
+            versions=versions,
             reviews=reviews,
             pseudonyms=Pseudonyms(store),
             curation=curation,
             explore=Explore(store, datasets, curation, models),
             checks=checks,
             exports=Exports(store, datasets, prompts, reviews),
+            cards=Cards(store, datasets, versions, curation, reviews, checks),
+            erasure=Erasure(store, datasets, ingest, spool),
             recipes=recipes,
             models=models,
             runs=Runs(store, jobs, prompts, datasets, models, traces),

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import dataset_acts as acts
 from app import (
+    dataset_card,
     dataset_export,
     dataset_import,
     dataset_rows,
@@ -78,13 +79,31 @@ def show_dataset(dataset: Row) -> None:
         st.info("This dataset is archived: it can be read, not changed.", icon=":material/archive:")
         if writes:
             st.button("Restore dataset", on_click=ui.guarded(acts.restore), args=(dataset,))
-    tabs = st.tabs(["Rows", "Versions"], key="view", bind="query-params")
+    tabs = st.tabs(["Rows", "Versions", "Card"], key="view", bind="query-params")
     if tabs[0].open:
         with tabs[0]:
             dataset_rows.rows(versions, version)
+    elif tabs[2].open:
+        with tabs[2]:
+            dataset_card.show(dataset, version)
     else:
         with tabs[1]:
             dataset_versions.show(dataset, versions)
+
+
+def show_empty(writes: bool) -> None:
+    samples = queries.read("datasets", "samples")
+    total = sum(sample["row_count"] for sample in samples)
+    titles = " and ".join(sample["title"].lower() for sample in samples)
+    ui.empty_state(
+        "No datasets yet",
+        "A dataset is a table of rows: inputs for the prompt and, where there is one, the "
+        f"expected answer. The samples are {titles}, written for this project "
+        f"({samples[0]['license']}).",
+        f"Import {text.count(total)} sample rows" if writes else None,
+        acts.add_samples,
+        icon=":material/dataset:",
+    )
 
 
 def show_list() -> None:
@@ -105,19 +124,9 @@ def show_list() -> None:
     every = queries.read("datasets", "list")
     archived = queries.read("datasets", "list", archived=True)
     if not every and not archived:
-        samples = queries.read("datasets", "samples")
-        total = sum(sample["row_count"] for sample in samples)
-        titles = " and ".join(sample["title"].lower() for sample in samples)
-        ui.empty_state(
-            "No datasets yet",
-            "A dataset is a table of rows: inputs for the prompt and, where there is one, the "
-            f"expected answer. The samples are {titles}, written for this project "
-            f"({samples[0]['license']}).",
-            f"Import {text.count(total)} sample rows" if writes else None,
-            acts.add_samples,
-            icon=":material/dataset:",
-        )
+        show_empty(writes)
         return
+    dataset_card.overdue()
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         search = st.text_input(
             "Search",

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from core.clock import utc_iso
+from core.curation.cards import licenses_of
+from core.curation.licenses import warnings
 from core.curation.reviews import Reviews
 from core.curation.shapes import SHAPES, Render, Skipped, plain_prompt, shaped, why_not
 from core.datasets.files import disk_full, is_disk_full
@@ -108,6 +110,7 @@ class Exports:
                 raise disk_full() from error
             raise
         dataset = self._datasets.get(actor, version["dataset_id"])
+        licenses = licenses_of(self._store, version["dataset_id"])
         manifest = {
             "id": export_id,
             "dataset": version["dataset_name"],
@@ -115,6 +118,8 @@ class Exports:
             "version_id": version_id,
             "content_hash": version["content_hash"],
             "license": dataset["license"],
+            "licenses": licenses,
+            "license_warnings": [w.to_dict() for w in warnings(licenses, "redistribute")],
             **asked,
             **made,
             "columns": version["columns"],

@@ -13,7 +13,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,17 @@ class Book:
                     return type_, text
         return None
 
+    def people(self) -> list[str]:
+        """Every text that has a pseudonym, as it was first normalised."""
+        return [text for known in self._names.values() for text in known]
+
+    def forget(self, matches: Callable[[str], bool]) -> None:
+        """Remove the texts that match; their pseudonyms stay in the rows and lead nowhere."""
+        for known in self._names.values():
+            for text in [text for text in known if matches(text)]:
+                del known[text]
+                self.changed = True
+
     def counts(self) -> dict[str, int]:
         """How many of each type are in the map."""
         return {type_: len(known) for type_, known in self._names.items() if known}
@@ -92,6 +103,18 @@ def writing(home: Path) -> Iterator[Book]:
         yield book
         if book.changed:
             book.save()
+
+
+def people_like(home: Path, matches: Callable[[str], bool]) -> list[str]:
+    """The texts in the map that match; [] without a key."""
+    return [text for text in Book(home).people() if matches(text)]
+
+
+def forget_people(home: Path, matches: Callable[[str], bool]) -> None:
+    """Take the texts that match out of the map: nobody can go back from their pseudonyms."""
+    if people_like(home, matches):
+        with writing(home) as book:
+            book.forget(matches)
 
 
 def normal(type_: str, text: str) -> str:

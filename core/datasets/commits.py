@@ -12,7 +12,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,19 @@ class Commits:
             self._store.insert("dataset_versions", again)
             write_json(manifest, _manifest(again, sha256))
         return self._one(again["id"])
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[None]:
+        """Hold off every new version while the block runs: for whoever rewrites files."""
+        with self._importing:
+            yield
+
+    def describe(self, version_id: str, sha256: str) -> None:
+        """Write the manifest of a version anew, beside the file that it has now."""
+        row = self._store.row("SELECT * FROM dataset_versions WHERE id = $id", {"id": version_id})
+        if row is not None:
+            path = self._folder(row["dataset_id"]) / f"{row['content_hash']}.json"
+            write_json(path, _manifest(row, sha256))
 
     def _destination(self, dataset: str, written: Written) -> tuple[str, Row | None]:
         """The dataset's id, and the start of its row when it has to be made."""

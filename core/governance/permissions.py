@@ -36,6 +36,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "audit.read": frozenset({"admin", "lead"}),
     "users.write": frozenset({"admin"}),
     "pseudonyms.reveal": frozenset({"admin"}),
+    "data.erase": frozenset({"admin"}),
 }
 
 PAGES: dict[str, str] = {
@@ -53,6 +54,7 @@ PAGES: dict[str, str] = {
     "jobs": "workspace.read",
     "users": "users.write",
     "audit": "audit.read",
+    "privacy": "data.erase",
     "settings": "users.write",
     "account": "account.self",
 }
@@ -264,6 +266,16 @@ ACTIONS: dict[str, str] = {
     "pseudonyms.counts": "workspace.read",
     "pseudonyms.reveal": "pseudonyms.reveal",
     "pseudonyms.forget": "pseudonyms.reveal",
+    # cards and erasure
+    "cards.get": "workspace.read",
+    "cards.render": "workspace.read",
+    "cards.overdue": "workspace.read",
+    "cards.save": "datasets.write",
+    "erasure.find": "data.erase",
+    "erasure.erase": "data.erase",
+    "erasure.delete_dataset": "data.erase",
+    "erasure.certificates": "data.erase",
+    "erasure.certificate": "data.erase",
 }
 
 

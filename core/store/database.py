@@ -36,6 +36,8 @@ class Store:
         self.revision = 0
         self.closed = False
         self._write_lock = threading.RLock()
+        self._reading = threading.Condition()
+        self._cursors = 0
         self._lock = FileLock(home / "lathe.lock")
         home.mkdir(parents=True, exist_ok=True)
         if not self._lock.acquire():
@@ -45,15 +47,11 @@ class Store:
             )
         (home / "lathe.lock").write_text(str(os.getpid()))
         try:
-            self._connection = duckdb.connect(
-                str(home / "lathe.duckdb"),
-                config={"memory_limit": "256MB", "temp_directory": str(home / "tmp")},
-            )
+            self._connection = self._connect()
         except BaseException:
             self._lock.release()
             raise
         try:
-            self._connection.execute("SET TimeZone = 'UTC'")
             migrate(self._connection)
         except BaseException:
             self._connection.close()
@@ -112,14 +110,53 @@ class Store:
         with self.transaction() as connection:
             insert_row(connection, table, row)
 
+    def compact(self) -> None:
+        """Write the database into a new file, which takes the place of the old one.
+
+        DuckDB frees blocks without clearing them, so what was deleted may still be read from the
+        file; the new one has never had it. Reads wait; not for use inside `transaction`. A crash
+        leaves the old file or the new one. Needs as much room as the database takes.
+        """
+        path, fresh = self.home / "lathe.duckdb", self.home / "lathe.duckdb.fresh"
+        with self._write_lock, self._reading:
+            self._reading.wait_for(lambda: self._cursors == 0)
+            for old in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+                old.unlink(missing_ok=True)
+            name = str(fresh).replace("'", "''")
+            self._connection.execute(f"ATTACH '{name}' AS fresh")
+            try:
+                self._connection.execute("COPY FROM DATABASE lathe TO fresh")
+            finally:
+                self._connection.execute("DETACH fresh")
+            self._connection.close()  # this empties the write-ahead log too
+            try:
+                os.replace(fresh, path)
+                path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+            finally:
+                self._connection = self._connect()
+            self.revision += 1
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        connection = duckdb.connect(
+            str(self.home / "lathe.duckdb"),
+            config={"memory_limit": "256MB", "temp_directory": str(self.home / "tmp")},
+        )
+        connection.execute("SET TimeZone = 'UTC'")
+        return connection
+
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        cursor = self._connection.cursor()
+        with self._reading:  # held by `compact` while there is no connection
+            cursor = self._connection.cursor()
+            self._cursors += 1
         try:
             cursor.execute("SET TimeZone = 'UTC'")
             yield cursor
         finally:
             cursor.close()
+            with self._reading:
+                self._cursors -= 1
+                self._reading.notify_all()
 
 
 def insert_row(connection: duckdb.DuckDBPyConnection, table: str, row: Row) -> None:

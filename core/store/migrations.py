@@ -184,6 +184,13 @@ CREATE TABLE dataset_checks (
     changed_by VARCHAR NOT NULL,
     changed_at TIMESTAMP NOT NULL
 );
+CREATE TABLE dataset_cards (
+    dataset_id VARCHAR PRIMARY KEY,
+    card JSON NOT NULL,               -- purpose, contact, sources, sections
+    retention_until DATE,
+    changed_by VARCHAR NOT NULL,
+    changed_at TIMESTAMP NOT NULL
+);
 """
 
 REVIEWS = """

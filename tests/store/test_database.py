@@ -117,3 +117,46 @@ def test_bulk_inserts_take_each_key_once_and_name_unknown_columns(store: Store) 
         insert_missing(connection, "drafts", [{"colour": "red"}])
     with pytest.raises(Invalid, match="no table"), store.transaction() as connection:
         insert_missing(connection, "nowhere", [{"a": 1}])
+
+
+def test_compact_keeps_every_row_and_leaves_nothing_that_was_deleted(
+    store: Store, home: Path
+) -> None:
+    job = {"id": "a", "kind": "k", "title": "t" * 40, "state": "queued", "created_by": "u"}
+    store.insert("jobs", {**job, "created_at": "2026-01-01"})
+    store.insert("jobs", {**job, "id": "b", "title": "a secret title", "created_at": "2026-01-01"})
+    with store._cursor() as cursor:
+        cursor.execute("CHECKPOINT")
+    store.execute("DELETE FROM jobs WHERE id = 'b'")
+    schema = "SELECT sql FROM duckdb_tables() UNION ALL SELECT sql FROM duckdb_views() ORDER BY 1"
+    before = store.rows(schema)
+    store.compact()
+    files = [path.read_bytes() for path in home.iterdir() if path.is_file()]
+    assert not any(b"a secret title" in data for data in files)
+    assert store.rows(schema) == before
+    assert [row["id"] for row in store.rows("SELECT id FROM jobs")] == ["a"]
+    with pytest.raises(duckdb.ConstraintException):
+        store.insert("jobs", {**job, "created_at": "2026-01-01"})
+
+
+def test_compact_waits_for_reads_and_reads_wait_for_it(store: Store) -> None:
+    failed: list[Exception] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        try:
+            while not stop.is_set():
+                store.rows("SELECT * FROM users")
+                store.execute("UPDATE users SET name = name")
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for _ in range(3):
+        store.compact()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert failed == []
