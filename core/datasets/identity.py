@@ -1,65 +1,68 @@
 """Row ids: what a row is called, by the text of its inputs.
 
-    row_<first 16 hex figures of md5 over the inputs>      and -2, -3 for its repeats
+    row_<16 hex figures: XXH3 of the inputs>      and -2, -3 for its repeats
 
-The inputs go in by name, each name and each text with its length before it, `-` for none. A number
-reads as its text, so that 1 and 1.0 are one row. Two versions that hold a row name it alike.
+Every input is hashed by itself, with its name as the seed; the hashes of several are hashed again,
+in the order of the names. A number reads as its text, so that 1 and 1.0 are one row. Two versions
+that hold a row name it alike. https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md
 
-Knows: hashes, repeats. Does not know: files, batches of what. md5 names, it protects nothing:
+Knows: hashes, repeats. Does not know: files, batches of what. The hash names, it protects nothing:
 rows that were made to collide are told apart as repeats are.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.datasets.files import Column
-from core.datasets.table import quoted
 from core.datasets.values import BOOLEAN, INTEGER, JSON, NUMBER, text_of
 
 if TYPE_CHECKING:
-    import duckdb
     import numpy as np
 
-SCAN_ROWS = 4_096  # Arrow batches of this size let DuckDB use every core
+MISSING = b"\0"  # no text has it
 
 
 class RowIds:
     """Gives ids to rows, batch by batch, in order."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, columns: Sequence[Column]) -> None:
-        self._connection = connection
+    def __init__(self, columns: Sequence[Column]) -> None:
         self._inputs = sorted((c for c in columns if c.role == "input"), key=lambda c: c.name)
         self._seen = Occurrences()
-        parts = [
-            f"'{len(c.name.encode())}:{c.name}', coalesce(strlen({t}) || ':' || {t}, '-')"
-            for c, t in ((c, _text(c)) for c in self._inputs)
-        ]
-        self._sql = f"SELECT left(md5(concat({', '.join(parts)})), 16) AS h FROM batch"
 
     def of(self, table: Any) -> Any:
         """An Arrow array of ids for the rows of a table that has the input columns."""
-        import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        texts = pa.table({c.name: as_text(table.column(c.name), c.type) for c in self._inputs})
-        batches = pa.Table.from_batches(texts.to_batches(max_chunksize=SCAN_ROWS), texts.schema)
-        self._connection.register("batch", batches)
-        try:
-            found = self._connection.sql(self._sql).to_arrow_table()
-        finally:
-            self._connection.unregister("batch")
-        figures = pa.chunked_array(found.column("h").chunks, pa.string())
-        text = b"".join(_bytes(chunk) for chunk in figures.chunks)
-        numbers = np.frombuffer(bytes.fromhex(text.decode()), ">u8").astype(np.uint64)
+        numbers = self.hashes(table)
         repeats = self._seen.of(numbers)
-        ids = pc.binary_join_element_wise("row_", figures, "")
+        ids = pc.binary_join_element_wise("row_", _in_hex(numbers), "")
         if (repeats == 1).all():
             return ids
         ends = ["" if number == 1 else f"-{number}" for number in repeats.tolist()]
         return pc.binary_join_element_wise(ids, pa.array(ends), "")
+
+    def hashes(self, table: Any) -> np.ndarray[Any, Any]:
+        """The hash of each row, before repeats are told apart."""
+        import numpy as np
+        from xxhash import xxh3_64_intdigest
+
+        found = []
+        for column in self._inputs:
+            seed = xxh3_64_intdigest(column.name.encode())
+            texts = as_text(table.column(column.name), column.type, plain=True)
+            found.append(_hashes(texts, seed))
+        if len(found) == 1:
+            return found[0]
+        joined = memoryview(np.stack(found, axis=1).astype("<u8").tobytes())
+        size = 8 * len(found)
+        return np.array(
+            [xxh3_64_intdigest(joined[at : at + size]) for at in range(0, len(joined), size)],
+            np.uint64,
+        )
 
 
 class Occurrences:
@@ -102,27 +105,49 @@ class Occurrences:
         self._levels.append((numbers, counts))
 
 
-def as_text(cells: Any, kind: str) -> Any:
-    """A column of an Arrow table as texts, numbers as `values.text_of` has them."""
+def as_text(cells: Any, kind: str, *, plain: bool = False) -> Any:
+    """A column of an Arrow table as texts, numbers as `values.text_of` has them.
+
+    With `plain`, a text in a column of mixed kinds reads as it does in one of texts.
+    """
+    import json
+
     import pyarrow as pa
 
     if kind == NUMBER:
         return pa.array([text_of(value) for value in cells.to_pylist()], pa.string())
+    if kind == JSON and plain:
+        texts = cells.to_pylist()
+        read = [json.loads(t) if t is not None and t[0] == '"' else t for t in texts]
+        return pa.array(read, pa.string())
     return cells.cast(pa.string()) if kind in (INTEGER, BOOLEAN) else cells
 
 
-def _bytes(texts: Any) -> bytes:
-    """The bytes of an Arrow array of texts, one after the other."""
+def _hashes(texts: Any, seed: int) -> np.ndarray[Any, Any]:
+    """XXH3 of every text of an Arrow array."""
     import numpy as np
+    from xxhash import xxh3_64_intdigest as xxh3
 
-    _, offsets, values = texts.buffers()
-    ends = np.frombuffer(offsets, np.int32)
-    return bytes(memoryview(values)[ends[texts.offset] : ends[texts.offset + len(texts)]])
+    found: list[int] = []
+    for chunk in getattr(texts, "chunks", [texts]):
+        _, offsets, values = chunk.buffers()
+        ends = np.frombuffer(offsets, np.int32)[chunk.offset : chunk.offset + len(chunk) + 1]
+        data = memoryview(values) if values is not None else memoryview(b"")
+        places = ends.tolist()
+        hashed = [xxh3(data[a:b], seed) for a, b in itertools.pairwise(places)]
+        if chunk.null_count:
+            none = xxh3(MISSING, seed)
+            missing = chunk.is_null().to_numpy(zero_copy_only=False)
+            hashed = [none if gone else one for gone, one in zip(missing, hashed, strict=True)]
+        found += hashed
+    return np.array(found, np.uint64)
 
 
-def _text(column: Column) -> str:
-    """The text of a cell in SQL; a text in a column of mixed kinds reads as in one of texts."""
-    name = quoted(column.name)
-    if column.type != JSON:
-        return name
-    return f"CASE WHEN starts_with({name}, '\"') THEN {name} ->> '$' ELSE {name} END"
+def _in_hex(numbers: np.ndarray[Any, Any]) -> Any:
+    """An Arrow array of 16 hex figures each."""
+    import numpy as np
+    import pyarrow as pa
+
+    figures = numbers.astype(">u8").tobytes().hex().encode()
+    ends = np.arange(0, 16 * len(numbers) + 1, 16, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(numbers), pa.py_buffer(ends), pa.py_buffer(figures))

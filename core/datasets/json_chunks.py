@@ -22,7 +22,7 @@ from core.datasets.content import arrow_type
 from core.datasets.faults import Fault
 from core.datasets.formats.json_rows import Jsonl
 from core.datasets.formats.text import BOM
-from core.datasets.identity import SCAN_ROWS, as_text
+from core.datasets.identity import as_text
 from core.datasets.mapping import Field
 from core.datasets.readers import MAX_COLUMNS, MAX_LINE_BYTES, Record, Source, unreadable
 from core.datasets.values import BOOLEAN, INTEGER, JSON, LARGEST_EXACT, NUMBER, TEXT
@@ -32,11 +32,12 @@ if TYPE_CHECKING:
     import numpy as np
 
 SMALLEST_CHUNK, LARGEST_CHUNK = 2**20, 2**25
+SCAN_ROWS = 4_096  # Arrow batches of this size let DuckDB use every core
 CHUNKS = 16  # of a small file: its memory stays a fraction of its size
 BLOCK_BYTES = 2**22
-MANY_BRACKETS = 1_000  # in one line: from here on its real depth is looked at
+MANY_BRACKETS = 4_000  # in one line: from here on its real depth is looked at
 SAMPLED_LINES = 64  # of a chunk, looked at for how many keys there are
-DEEPEST = 32  # Arrow's own recursion is safe to some thousands
+DEEPEST = 32  # levels; Arrow's own recursion is safe to more than MANY_BRACKETS
 
 
 def json_batches(
@@ -180,7 +181,7 @@ def _fast(
         return None
     kinds: Kinds = {}
     for name in parsed.column_names:
-        if name != name.strip() or not name:
+        if name != name.strip() or not name or "\0" in name:
             return None
         kinds[name] = _kind(parsed.schema.field(name).type)
         if kinds[name] in (NUMBER, JSON) and not _is_strict(parsed.column(name)):
@@ -304,9 +305,12 @@ def _kind(type_: Any) -> str | None:
     return BOOLEAN if pa.types.is_boolean(type_) else JSON
 
 
-def _depth(type_: Any) -> int:
-    inner = [type_.field(at).type for at in range(type_.num_fields)]
-    return 1 + max(map(_depth, inner), default=0)
+def _is_flat(type_: Any, levels: int = DEEPEST) -> bool:
+    """Whether a type has no more levels than this, and no null character in a key."""
+    if not levels:
+        return False
+    inner = [type_.field(at) for at in range(type_.num_fields)]
+    return all("\0" not in one.name and _is_flat(one.type, levels - 1) for one in inner)
 
 
 def _is_clean(one: Field, parsed: Any, kinds: Kinds) -> bool:
@@ -324,6 +328,8 @@ def _is_clean(one: Field, parsed: Any, kinds: Kinds) -> bool:
         return most is None or bool(most <= LARGEST_EXACT)
     if kind == JSON:
         return not any(mark in one.column for mark in "\"\\*'")  # paths have signs of their own
+    if kind == TEXT and not _has_no_null(cells):
+        return False
     if kind == TEXT and required:
         plain = pc.match_substring_regex(cells, "[!-~]")
         if not pc.all(plain).as_py():
@@ -334,23 +340,38 @@ def _is_clean(one: Field, parsed: Any, kinds: Kinds) -> bool:
 
 def _is_strict(cells: Any) -> bool:
     """Whether no number is infinite or not a number, however deep, and no value nested too deep."""
-    return _depth(cells.type) <= DEEPEST and _finite(cells)
-
-
-def _finite(cells: Any) -> bool:
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    for array in getattr(cells, "chunks", [cells]):
-        if pa.types.is_float64(array.type):
-            if not pc.all(pc.is_finite(array)).as_py():
-                return False
-        elif pa.types.is_list(array.type):
-            if not _finite(array.flatten()):
-                return False
-        elif pa.types.is_struct(array.type) and not all(map(_finite, array.flatten())):
+    if not _is_flat(cells.type):
+        return False
+    return all(pc.all(pc.is_finite(a)).as_py() is not False for a in _leaves(cells, "double"))
+
+
+def _has_no_null(cells: Any) -> bool:
+    """Whether no text has a null character in it, however deep."""
+    import numpy as np
+
+    for texts in _leaves(cells, "string"):
+        _, offsets, values = texts.buffers()
+        ends = np.frombuffer(offsets, np.int32)
+        first, last = ends[texts.offset], ends[texts.offset + len(texts)]
+        if last > first and np.frombuffer(values, np.uint8)[first:last].min() == 0:
             return False
     return True
+
+
+def _leaves(cells: Any, kind: str) -> Iterator[Any]:
+    """The arrays of this type, `double` or `string`, inside nested values."""
+    import pyarrow as pa
+
+    for array in getattr(cells, "chunks", [cells]):
+        if str(array.type) == kind:
+            yield array
+        elif pa.types.is_list(array.type):
+            yield from _leaves(array.flatten(), kind)
+        elif pa.types.is_struct(array.type):
+            for inner in array.flatten():
+                yield from _leaves(inner, kind)
 
 
 def _cut_out(lines: Any, names: Sequence[str], connection: duckdb.DuckDBPyConnection) -> list[Any]:
