@@ -142,7 +142,12 @@ def _only_clashing(own: list[Row], kind: str) -> bool:
 def _apply_to_all(
     version: Row, kind: str, rule: str, column: str | None, groups: int, rows: int
 ) -> None:
-    with st.popover(f"Apply rule to all {text.plural(groups, 'group')}", icon=":material/rule:"):
+    pending = queries.read("recipes", "pending", version["id"])
+    with st.popover(
+        f"Apply rule to all {text.plural(groups, 'group')}",
+        icon=":material/rule:",
+        key=f"dup-rule-{kind}-{len(pending)}",  # another one, closed, once the step is there
+    ):
         st.markdown(
             f"Of each group one row stays: {RULES[rule].lower()}. About "
             f"**{text.plural(rows - groups, 'row')}** go. It becomes a step of the recipe that "

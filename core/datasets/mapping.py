@@ -32,7 +32,8 @@ METADATA_NAMES = frozenset(
         "created_at", "updated_at", "date", "time", "timestamp", "split", "lang", "language",
         "locale", "author", "user", "channel", "tier", "tag", "tags", "meta", "metadata",
         "license", "version", "score", "rating", "difficulty", "topic", "domain", "priority",
-        "status",
+        "status", "note", "notes", "comment", "comments", "remark", "remarks", "annotator",
+        "labeler", "labeller", "reviewer", "agent", "region", "country", "department",
     }
 )  # fmt: skip
 
@@ -107,6 +108,7 @@ def guess(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> dict[str
         column: "expected" if column == expected else _guess_role(column, rows)
         for column in columns
     }
+    _set_aside(roles, rows)
     if "input" not in roles.values():
         spare = [column for column in columns if column != expected]
         texts = [c for c in spare if any(isinstance(row.get(c), str) for row in rows)]
@@ -171,6 +173,18 @@ def _guess_role(column: str, rows: Sequence[Mapping[str, Any]]) -> str:
     texts = [text_of(value) or "" for value in values]
     few_words = len(texts) >= 20 and len(set(texts)) <= len(texts) // 5
     return "metadata" if few_words and max(map(len, texts)) <= 32 else "input"
+
+
+def _set_aside(roles: dict[str, str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Beside a column of texts, one of short words that come again and again is no input."""
+    inputs = [column for column, role in roles.items() if role == "input"]
+    texts = {c: [text_of(r[c]) or "" for r in rows if not is_blank(r.get(c))] for c in inputs}
+    usual = {c: sorted(map(len, found))[len(found) // 2] for c, found in texts.items() if found}
+    longest = max(usual.values(), default=0)
+    for column, found in texts.items():
+        repeated = len(found) >= 10 and 2 * len(set(found)) <= len(found)
+        if repeated and 2 * usual[column] <= longest:
+            roles[column] = "metadata"
 
 
 def _is_number(value: Any) -> bool:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.datasets.faults import MOST_LISTED, BadRows
+from core.datasets.mapping import guess
 from core.datasets.service import Datasets
 from core.errors import Conflict, Forbidden, Invalid, NotFound
 from core.governance.audit import Audit
@@ -356,3 +357,17 @@ def test_every_change_is_in_the_audit_log(datasets: Datasets, store: Store) -> N
     datasets.restore(OWNER, version["dataset_id"])
     verbs = [line["action"] for line in reversed(Audit(store).list(OWNER))]
     assert verbs == [f"datasets.{verb}" for verb in ("import_rows", "rename", "archive", "restore")]
+
+
+def test_short_words_that_come_again_beside_texts_are_guessed_as_metadata() -> None:
+    rows = [
+        {
+            "text": f"Customer {n} writes a message of some length about its order",
+            "kind": "abc"[n % 3] * 4,
+            "memo": "called back" if n % 2 else None,
+            "title": f"Message {n}",
+        }
+        for n in range(40)
+    ]
+    roles = {name: options["role"] for name, options in guess([*rows[0]], rows).items()}
+    assert roles == {"text": "input", "kind": "metadata", "memo": "metadata", "title": "input"}
