@@ -46,7 +46,6 @@ def show(dataset: Row, version: Row) -> None:
                 st.button(
                     "Edit card",
                     icon=":material/edit_note:",
-                    type="primary",
                     key="edit-card",
                     on_click=_open,
                     args=(dataset["id"],),
@@ -103,7 +102,7 @@ def _retention(dataset: Row, card: Row) -> None:
         return
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f":material/event_busy: **Its time is over**: it might be kept until"
+            f":material/event_busy: **Its time is over**: it was to be kept until"
             f" {until.isoformat()}.",
             width="stretch",
         )
@@ -128,10 +127,8 @@ def _delete(dataset: Row) -> None:
 
 def _licenses(card: Row) -> None:
     st.markdown("**Licences**")
-    for source, license_id in zip(card["sources"], card["licenses"], strict=True):
-        named = text.escape(source["name"])
-        named = f"[{named}]({source['url']})" if source["url"] else named
-        st.markdown(f"{named}  \n:gray[{text.escape(LICENSES[license_id].name)}]")
+    names = dict.fromkeys(LICENSES[license_id].name for license_id in card["licenses"])
+    st.markdown(f":gray[{text.escape(', '.join(names))}]")
     if not card["sources"]:
         st.caption("No source has been named yet.")
     use = st.selectbox("Meant for", list(USES), format_func=USES.__getitem__, index=2, key="use")

@@ -14,11 +14,11 @@ PLACES = {
     "examples": tables.text("For example", width="large"),
 }
 CERTIFICATES = {
-    "completed_at": tables.text("Completed (UTC)", width=150),
-    "what": tables.text("What", width=220),
-    "count": tables.number("Erased", width=80),
-    "state": tables.text("Looked for again", width=140),
-    "reason": tables.text("Reason", width=220),
+    "completed_at": tables.text("Completed (UTC)", width=140),
+    "what": tables.text("What", width=190),
+    "count": tables.number("Erased", width=70),
+    "state": tables.text("Looked for again", width=130),
+    "reason": tables.text("Reason", width=190),
     "by": tables.text("By", width=110),
 }
 
@@ -34,6 +34,7 @@ def erase(identifier: str) -> None:
     reason = st.session_state.get("reason", "")
     made = ui.workbench().erasure.erase(ui.actor(), identifier, reason)
     st.session_state["found"] = None
+    st.cache_data.clear()  # what pages have read before is in memory
     ui.done(f"Erased: {made['id']}")
 
 

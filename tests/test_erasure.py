@@ -175,7 +175,7 @@ def test_runs_and_traces_lose_their_texts_and_stay_readable(world: World) -> Non
 
 
 def test_prompts_drafts_recipes_reviews_and_the_audit_log(workbench: Workbench) -> None:
-    version = imported(workbench)
+    version = imported(workbench, name=f"Mail of {NAME}")
     prompt_id = workbench.prompts.create(OWNER, f"Mail to {NAME}")
     saved = workbench.prompts.save_version(
         OWNER, prompt_id, system_template=f"You are {NAME}.", user_template="{{text}}"
@@ -194,11 +194,14 @@ def test_prompts_drafts_recipes_reviews_and_the_audit_log(workbench: Workbench) 
     assert found["Prompts"] == 2
     assert found["Drafts and pending recipes"] == 2
     assert found["Pseudonyms"] == 1
+    assert found["Names, descriptions and cards"] == 1
     assert found["Audit log"] >= 2
     lines = len(workbench.audit.list(OWNER))
     made = workbench.erasure.erase(OWNER, NAME, f"{NAME} wrote to us")
     assert made["verification"]["found"] == {}
+    assert made["verification"]["raw_files"] == []
     assert made["reason"] == "[erased] wrote to us"
+    assert made["versions"][0]["label"] == "Mail of [erased] v1"
     assert workbench.prompts.get(OWNER, prompt_id)["name"] == "Mail to [erased]"
     after = workbench.prompts.version(OWNER, saved["id"])
     assert after["system_template"] == "You are [erased]."
@@ -216,6 +219,24 @@ def test_prompts_drafts_recipes_reviews_and_the_audit_log(workbench: Workbench) 
     assert Book(workbench.settings.home).people() == ["Someone Else"]
     assert len(workbench.audit.list(OWNER)) == lines + 1
     assert NAME not in json.dumps(workbench.audit.list(OWNER), default=str)
+
+
+def test_a_manifest_that_names_the_file_of_a_person_is_written_anew(workbench: Workbench) -> None:
+    version = workbench.datasets.import_rows(
+        OWNER, name="Odd", filename="zelda quince.csv", data=b"text\nhello\n",
+        mapping={"text": "input"},
+    )  # fmt: skip
+    found = places(workbench, NAME)
+    assert found["Manifests of versions"] == 1
+    assert "Dataset rows" not in found
+    assert workbench.erasure.erase(OWNER, NAME)["verification"] | {"checked_at": ""} == {
+        "checked_at": "", "found": {}, "raw_files": [],
+    }  # fmt: skip
+    after = workbench.datasets.version(OWNER, version["id"])
+    assert "[erased]" in after["source"]
+    assert after["content_hash"] == version["content_hash"]
+    assert texts(workbench, version["id"]) == ["hello"]
+    assert json.loads(Path(after["path"]).with_suffix(".json").read_text())["sha256"]
 
 
 def test_bytes_that_the_database_freed_are_gone_too(workbench: Workbench) -> None:

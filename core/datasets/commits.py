@@ -148,7 +148,7 @@ class Commits:
         with self._importing:
             yield
 
-    def describe(self, version_id: str, sha256: str) -> None:
+    def describe(self, version_id: str, sha256: str | None) -> None:
         """Write the manifest of a version anew, beside the file that it has now."""
         row = self._store.row("SELECT * FROM dataset_versions WHERE id = $id", {"id": version_id})
         if row is not None:

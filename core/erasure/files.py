@@ -125,6 +125,8 @@ def exports_of(home: Path, version_ids: set[str]) -> list[Path]:
 
 def has(path: Path, identifier: Identifier) -> bool:
     """Whether a file has it; a packed one that cannot be read counts as one that has."""
+    if identifier.found(path.name):
+        return True
     try:
         if path.suffix == ".parquet":
             return _in_parquet(path, identifier)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +40,11 @@ from core.store.files import read_json, write_json
 from core.store.ingest import Ingest
 from core.store.spool import SpoolWriter
 
-ROWS, PSEUDONYMS = "Dataset rows", "Pseudonyms"
+ROWS, MANIFESTS, PSEUDONYMS = "Dataset rows", "Manifests of versions", "Pseudonyms"
 PLACES = (
-    ROWS, *dict.fromkeys(place for place, _ in TEXTS.values()), PSEUDONYMS, "Jobs", "Exports",
-    "Uploads", "Imports that wait", "Findings and comparisons", "Caches", "Logs and other files",
+    ROWS, MANIFESTS, *dict.fromkeys(place for place, _ in TEXTS.values()), PSEUDONYMS, "Jobs",
+    "Exports", "Uploads", "Imports that wait", "Findings and comparisons", "Caches",
+    "Logs and other files",
 )  # fmt: skip
 Rows = list[Row]
 
@@ -190,12 +191,15 @@ class Erasure:
     def _survey(self, wanted: Identifier) -> Survey:
         survey = Survey()
         for snapshot in snapshots.snapshots(self._store):
-            ids = []
+            ids, label = [], wanted.mask(snapshot.label)
             for hit in snapshots.hits(snapshot.table, wanted):
                 ids.append(hit.row_id)
-                survey.found[ROWS].add(f"{snapshot.label}: {wanted.example(hit.text)}")
+                survey.found[ROWS].add(f"{label}: {wanted.example(hit.text)}")
             if ids:
-                survey.rows[f"{snapshot.dataset_id}/{snapshot.content_hash}"] = (snapshot, ids)
+                key = f"{snapshot.dataset_id}/{snapshot.content_hash}"
+                survey.rows[key] = (replace(snapshot, label=label), ids)
+            if files.has(snapshot.path.with_suffix(".json"), wanted):
+                survey.found[MANIFESTS].add(f"The manifest of {label}")
         for path in snapshots.orphans(self._store):
             if files.has(path, wanted):
                 survey.orphans.append(path)
@@ -258,7 +262,7 @@ class Erasure:
         home = self._store.home
         tables.clear(self._store, wanted, Gone(begun["rows"]))
         for snapshot, ids in survey.rows.values():
-            snapshots.forget_embeddings(home, list(snapshots.texts_of(snapshot.table, ids)))
+            snapshots.forget_embeddings(home, snapshots.texts_of(snapshot.table, ids))
         forget_people(home, wanted.found)
         names = _names(survey) | {
             version_id for row in begun["versions"] for version_id in row["version_ids"]
@@ -269,6 +273,12 @@ class Erasure:
             )
         for path in survey.orphans:
             snapshots.drop(path)
+        for snapshot in snapshots.snapshots(self._store):
+            manifest = snapshot.path.with_suffix(".json")
+            if snapshot.dataset_id in begun["rows"] or files.has(manifest, wanted):
+                sha256 = (read_json(manifest) or {}).get("sha256")
+                for version_id in snapshot.version_ids:
+                    self._datasets.describe(version_id, sha256)
         self._clear_files(wanted, survey.held, names)
         self._store.compact()
 
@@ -290,16 +300,20 @@ class Erasure:
         """Texts of runs first, then the files: what is left after a crash is found again."""
         tables.clear_runs(self._store, ids)
         for snapshot, _ in survey.rows.values():
-            every = [row for batch in snapshot.table.batches(["row_id"]) for row in
-                     batch.column("row_id").to_pylist()]  # fmt: skip
-            texts = list(snapshots.texts_of(snapshot.table, every))
+            texts = snapshots.texts_of(snapshot.table, None)
             snapshots.forget_embeddings(self._store.home, texts)
+        for snapshot, _ in survey.rows.values():
+            snapshots.drop(snapshot.path)
+        folder = self._store.home / "datasets" / dataset_id
+        staged = [Held("Imports that wait", path, path) for path in folder.glob(".staged-*.json")]
+        self._clear_files(None, staged, {*ids, *(s.content_hash for s, _ in survey.rows.values())})
         told = {"deleted": {"at": utc_iso(), "certificate": made}}
-        with self._store.transaction() as connection:
+        given = {"id": dataset_id, "report": json.dumps(told)}
+        with self._store.transaction() as connection:  # last: until then the dataset is overdue
             connection.execute(
                 "UPDATE dataset_versions SET recipe = NULL, report = $report"
                 " WHERE dataset_id = $id",
-                {"id": dataset_id, "report": json.dumps(told)},
+                given,
             )
             connection.execute(
                 "DELETE FROM finding_reviews WHERE dataset_id = $id", {"id": dataset_id}
@@ -308,11 +322,6 @@ class Erasure:
                 "DELETE FROM pending_recipes WHERE list_contains($ids::VARCHAR[], version_id)",
                 {"ids": ids},
             )
-        for snapshot, _ in survey.rows.values():
-            snapshots.drop(snapshot.path)
-        folder = self._store.home / "datasets" / dataset_id
-        staged = [Held("Imports that wait", path, path) for path in folder.glob(".staged-*.json")]
-        self._clear_files(None, staged, {*ids, *(s.content_hash for s, _ in survey.rows.values())})
         self._store.compact()
 
     def _verified(self, wanted: Identifier) -> dict[str, Any]:

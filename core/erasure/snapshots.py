@@ -9,11 +9,12 @@ Knows: Parquet files, dataset_versions, what lies beside a version. Does not kno
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,32 +100,44 @@ def hits(table: Table, identifier: Identifier) -> Iterator[Hit]:
                     yield Hit(row_id, hit)
 
 
-def texts_of(table: Table, row_ids: Sequence[str]) -> Iterator[str]:
-    """Every text that may have been embedded of these rows: the row's, and each cell's."""
-    wanted, names = set(row_ids), [column.name for column in table.columns]
+def texts_of(table: Table, row_ids: Sequence[str] | None) -> Iterator[str]:
+    """Every text that may have been embedded of these rows, or of all: the row's, each cell's."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    names = [column.name for column in table.columns]
     chosen = table.text_columns()
+    wanted = None if row_ids is None else pa.array(list(row_ids), pa.string())
     for batch in table.batches(["row_id", *names]):
+        if wanted is not None:
+            batch = batch.filter(pc.is_in(batch.column("row_id"), value_set=wanted))
         for row in batch.to_pylist():
-            if row["row_id"] in wanted:
-                yield "\n".join(str(row[name]) for name in chosen if row[name] is not None)
-                yield from (value for name in names if isinstance(value := row[name], str))
+            yield "\n".join(str(row[name]) for name in chosen if row[name] is not None)
+            yield from (value for name in names if isinstance(value := row[name], str))
 
 
-def forget_embeddings(home: Path, texts: Sequence[str]) -> None:
+def forget_embeddings(home: Path, texts: Iterable[str]) -> None:
     """Remove the vectors of these texts from every cache; answers of models go as a whole, since
     nobody can tell of which row they are."""
-    keys = [(key_of(text),) for text in dict.fromkeys(texts)]
-    for path in (home / "cache").rglob("embeddings/*.sqlite"):
-        with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
-            try:
-                connection.execute("PRAGMA secure_delete = ON")
-                connection.executemany("DELETE FROM vectors WHERE key = ?", keys)
-                connection.commit()
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            except sqlite3.DatabaseError:
-                path.unlink(missing_ok=True)
-    for path in (home / "cache").rglob("answers.sqlite*") if keys else ():
+    caches = list((home / "cache").rglob("embeddings/*.sqlite"))
+    keys = ((key_of(text),) for text in texts)
+    while caches and (part := list(itertools.islice(keys, BATCH))):
+        for path in caches:
+            _forget(path, part)
+    for path in (home / "cache").rglob("answers.sqlite*"):
         path.unlink(missing_ok=True)
+
+
+def _forget(path: Path, keys: Sequence[tuple[bytes]]) -> None:
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=60)) as connection:
+            connection.execute("PRAGMA secure_delete = ON")
+            connection.executemany("DELETE FROM vectors WHERE key = ?", keys)
+            connection.commit()
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.DatabaseError:  # damaged, or locked for too long: it is only a cache
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
 def rewrite(

@@ -28,6 +28,9 @@ class Jobs:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._wake = threading.Event()
+        self._secrets: dict[str, str] = {}
+        """Of jobs that wait for their process. They are nowhere else: one is gone with this
+        process, and after the first start."""
 
     @action
     def start(
@@ -38,14 +41,20 @@ class Jobs:
         payload: dict[str, Any],
         *,
         subject_id: str | None = None,
+        secret: str | None = None,
     ) -> str:
-        """Queue a job and return its id; raises NotFound for a kind that does not exist."""
+        """Queue a job and return its id; raises NotFound for a kind that does not exist.
+
+        `secret` is for the job's process alone, once: it is never written down.
+        """
         if kind not in KINDS:
             raise NotFound(f"There is no job kind {kind!r}.", hint=f"Kinds: {', '.join(KINDS)}.")
         require(actor, JOB_KINDS.get(kind), f"starting a {kind} job")
         now = utc_now()
         spec = JobSpec(new_id("job"), kind, title, payload, actor.id, iso(now))
         self._folder(spec.id).write_spec(spec)
+        if secret is not None:
+            self._secrets[spec.id] = secret
         self._store.insert(
             "jobs",
             {
@@ -112,6 +121,7 @@ class Jobs:
         self._folder(job_id).request_cancel()
         if row["state"] == "queued":
             self._folder(job_id).write_result("cancelled")
+            self._secrets.pop(job_id, None)
         self._wake.set()
 
     @action
@@ -121,6 +131,8 @@ class Jobs:
         require(actor, JOB_KINDS.get(row["kind"]), f"starting a {row['kind']} job")
         if row["state"] not in ENDED or self._folder(job_id).alive():
             raise Conflict(f"The job is {row['state']}: there is nothing to resume.")
+        if not (self._folder(job_id).path / "spec.json").exists():
+            raise Conflict("The files of this job were removed.", hint="Start it anew.")
         self._folder(job_id).reopen(row["attempt"])
         self._store.execute(
             """
