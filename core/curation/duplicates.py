@@ -27,6 +27,8 @@ THRESHOLDS: dict[str, tuple[float, float, float]] = {
 MOST_LINKS = 200
 """Links that a finding tells of a group."""
 MOST_LABELS = 20
+LEAST_LETTERS = 10
+"""In the first 200 characters of a text: numbers and codes mean nothing to an embedding model."""
 LABEL_VALUES = 200
 """A column with more distinct values than this is no label: free answers differ by nature."""
 
@@ -93,7 +95,13 @@ def find_groups(
         return exact_groups(open_texts(), tools)
     if kind == NEAR:
         return near_groups(open_texts(), tools, threshold=limit, total=total)
-    return semantic_groups(open_texts, tools, threshold=limit, total=total)
+    return semantic_groups(lambda: _in_words(open_texts()), tools, threshold=limit, total=total)
+
+
+def _in_words(batches: Texts) -> Texts:
+    """The texts with so many letters that they can mean something; the others as blank."""
+    for texts in batches:
+        yield [text if sum(map(str.isalpha, text[:200])) >= LEAST_LETTERS else "" for text in texts]
 
 
 def _findings(kind: str, table: Table, tools: Tools) -> list[Finding]:

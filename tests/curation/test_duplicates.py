@@ -322,3 +322,11 @@ def test_groups_of_meaning_do_not_become_chains() -> None:
     kept = meaning._tight(edges, vectors, 0.8)
     assert 0 < len(kept) < 11
     assert all(one[1] <= other[0] for one, other in zip(kept[::2], kept[1::2], strict=False))
+
+
+@pytest.mark.starter
+def test_numbers_and_codes_say_nothing_that_could_be_the_same(
+    tmp_path: Path, minilm: Tools
+) -> None:
+    table = table_of(tmp_path, {"text": ["17", "18", "A-4711", "A-4712", "ok", "OK then"]})
+    assert duplicates.semantic(table, minilm) == []
