@@ -365,6 +365,7 @@ def test_a_dataset_whose_time_is_over_is_deleted_and_its_runs_stay(world: World)
     version = world.workbench.datasets.version(OWNER, version_id)
     made = world.workbench.erasure.delete_dataset(OWNER, version["dataset_id"], "time is over")
     assert made["found"] == {"Dataset rows": 5}
+    assert made["verification"]["found"] == {}
     assert "Certificate of deletion" in world.workbench.erasure.certificate(OWNER, made["id"])[
         "markdown"
     ]  # fmt: skip

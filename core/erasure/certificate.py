@@ -115,8 +115,6 @@ def markdown(certificate: Mapping[str, Any]) -> str:
     lines += ["## Verification", "", f"Looked for again at {checked['checked_at']} UTC: {said}."]
     if raw is not None:
         files = "in no file" if not raw else f"in {', '.join(raw)}"
-        lines.append(
-            f"In the bytes of the workspace's files up to 64 MB, its database too: {files}."
-        )
+        lines.append(f"In the bytes of files up to 64 MB, those of the database too: {files}.")
     lines += ["", "## What this does not reach", "", *(f"- {line}" for line in STAYS), ""]
     return "\n".join(lines)

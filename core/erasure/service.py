@@ -164,7 +164,7 @@ class Erasure:
             ]}  # fmt: skip
             made = {"id": new_id("certificate")}
             self._delete(dataset_id, ids, survey, made["id"])
-            checked = {"checked_at": utc_iso(), "found": {}}
+            checked = {"checked_at": utc_iso(), "found": self._left(dataset_id, ids)}
             told = {"kind": "dataset", "dataset_id": dataset_id, "dataset": dataset["name"],
                     "reason": reason.strip()}  # fmt: skip
             made = self._certificate(actor, begun, {**made, **told}, checked)
@@ -323,6 +323,16 @@ class Erasure:
                 {"ids": ids},
             )
         self._store.compact()
+
+    def _left(self, dataset_id: str, ids: list[str]) -> dict[str, int]:
+        """What is there still of a dataset that was deleted, by place."""
+        there = [s for s in snapshots.snapshots(self._store) if s.dataset_id == dataset_id]
+        counts = {
+            ROWS: sum(snapshot.table.count() for snapshot in there),
+            tables.RESULTS: tables.uncleared(self._store, ids),
+            "Exports": len(files.exports_of(self._store.home, set(ids))),
+        }
+        return {place: count for place, count in counts.items() if count}
 
     def _verified(self, wanted: Identifier) -> dict[str, Any]:
         counts = self._survey(wanted).counts()

@@ -182,6 +182,16 @@ def clear_runs(store: Store, version_ids: Sequence[str]) -> None:
         _clear_traces(connection, ask, traces)
 
 
+def uncleared(store: Store, version_ids: Sequence[str]) -> int:
+    """How many results of runs over these versions have texts still."""
+    texts = " OR ".join(f"{name} <> $mask" for name in TEXTS["results"][1])
+    found = store.row(
+        f"SELECT count(*) AS n FROM results WHERE run_id IN ({_RUNS}) AND ({texts})",
+        {"versions": list(version_ids), "mask": MASK},
+    )
+    return int(found["n"]) if found else 0
+
+
 _RUNS = "SELECT id FROM runs WHERE list_contains($versions::VARCHAR[], dataset_version_id)"
 _KEY = "concat_ws('/', r.run_id, r.variant_id, r.row_id, r.attempt)"
 Ask = Callable[[str, Mapping[str, Any]], list[Row]]
