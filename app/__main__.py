@@ -15,12 +15,13 @@ import argparse  # noqa: E402
 import contextlib  # noqa: E402
 import dataclasses  # noqa: E402
 import logging  # noqa: E402
+import threading  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from core.errors import LatheError  # noqa: E402
 from core.settings import Settings  # noqa: E402
-from core.workbench import Workbench  # noqa: E402
+from core.workbench import OWNER, Workbench  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +48,19 @@ def serve(settings: Settings) -> None:
     with contextlib.closing(server.bind(settings)) as listening, Workbench.open(settings) as opened:
         url = server.url_of(settings, listening)
         welcome = _welcome(opened, url)
-        server.serve(opened, listening, on_ready=lambda: print(welcome, flush=True))
+
+        def ready() -> None:
+            print(welcome, flush=True)
+            if settings.measure:
+                threading.Thread(target=_measure, args=(opened,), daemon=True).start()
+
+        server.serve(opened, listening, on_ready=ready)
+
+
+def _measure(workbench: Workbench) -> None:
+    """Queue the first measurement; where it cannot be, it is made when somebody asks for it."""
+    with contextlib.suppress(LatheError):
+        workbench.models.calibrate_starter(OWNER)
 
 
 def _welcome(workbench: Workbench, url: str) -> str:

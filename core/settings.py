@@ -43,6 +43,9 @@ SETTINGS: dict[str, Setting] = {
     "idle_unload_minutes": Setting(
         "LATHE_IDLE_UNLOAD_MINUTES", "15", "a model nobody asks for is unloaded after this long"
     ),
+    "measure": Setting(
+        "LATHE_MEASURE", "1", "1 measures the starter model once, when the app first has it"
+    ),
     "offline": Setting(
         "LATHE_OFFLINE", "1", "1 never contacts the model hub; 0 allows downloads you ask for"
     ),
@@ -62,6 +65,7 @@ class Settings:
     threads: int = 0
     memory_limit_gb: float = 0.0
     idle_unload_minutes: float = 15.0
+    measure: bool = True
     offline: bool = True
 
     @classmethod
@@ -83,6 +87,7 @@ class Settings:
             threads=_number(text("threads"), "threads", int),
             memory_limit_gb=_number(text("memory_limit_gb"), "memory_limit_gb", float),
             idle_unload_minutes=_number(text("idle_unload_minutes"), "idle_unload_minutes", float),
+            measure=text("measure") != "0",
             offline=text("offline") != "0",
         )
 

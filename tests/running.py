@@ -49,7 +49,7 @@ def running_app(home: Path, env: Mapping[str, str] = os.environ) -> Iterator[Run
         process = subprocess.Popen(
             [sys.executable, "-m", "app"],
             cwd=PROJECT_ROOT,
-            env={**env, "LATHE_HOME": str(home), "LATHE_PORT": "0"},
+            env={"LATHE_MEASURE": "0", **env, "LATHE_HOME": str(home), "LATHE_PORT": "0"},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

@@ -208,6 +208,7 @@ ACTIONS: dict[str, str] = {
     "models.check": "models.use",
     "models.prepare": "models.write",
     "models.calibrate": "models.use",
+    "models.calibrate_starter": "models.use",
     "models.archive": "models.write",
     "models.choices": "workspace.read",
     "models.resolve": "workspace.read",

@@ -310,6 +310,24 @@ class Models:
         return job_id
 
     @action
+    def calibrate_starter(self, actor: Actor) -> str | None:
+        """Measure the starter model where nobody has yet, so that `auto` goes by numbers of this
+        machine from the first day on; the job's id, or None when there is nothing to do.
+
+        Asked once: a measurement that failed or was cancelled is not begun again by itself.
+        """
+        for row in self.list(actor, kind="chat"):
+            if row["source"] != "starter":
+                continue
+            asked = self._store.row(
+                "SELECT 1 FROM jobs WHERE kind = 'model.calibrate' AND subject_id = $id",
+                {"id": row["id"]},
+            )
+            if asked is None and not self._registry.calibrations(row["id"]):
+                return str(self.calibrate(actor, row["id"]))
+        return None
+
+    @action
     def record_calibration(self, actor: Actor, model_id: str, measured: Row) -> str:
         """Keep a measurement made elsewhere, such as by a benchmark; its id."""
         self._registry.get(model_id)

@@ -202,3 +202,14 @@ def test_a_real_worker_stays_within_its_forecast(
     most = forecast.total_bytes + forecast.mapped_bytes
     assert 0.45 * forecast.total_bytes < resident < 1.15 * most, (resident, forecast)
     assert private < 1.15 * forecast.total_bytes, (private, forecast)
+
+
+def test_the_starter_is_measured_once_without_being_asked_to(starter_home: Path) -> None:
+    with Workbench.open(Settings(home=starter_home), background=False) as workbench:
+        assert workbench.models.calibrate_starter(OWNER) is None  # it is not registered yet
+        workbench.models.register_starter(OWNER)
+        job = workbench.models.calibrate_starter(OWNER)
+        assert workbench.jobs.get(OWNER, str(job))["kind"] == "model.calibrate"
+        assert workbench.models.calibrate_starter(OWNER) is None
+        workbench.jobs.cancel(OWNER, str(job))
+        assert workbench.models.calibrate_starter(OWNER) is None  # nor begun again by itself
