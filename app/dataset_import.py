@@ -14,7 +14,7 @@ import pandas as pd
 import streamlit as st
 
 from app import dataset_acts, dataset_source, dataset_staged, queries, tables, text, ui
-from app.dataset_source import Chosen
+from app.dataset_chosen import Chosen
 from core.datasets.formats import FORMATS
 from core.datasets.mapping import ROLES
 from core.errors import Invalid, LatheError
@@ -165,7 +165,7 @@ def _previewed(chosen: Chosen, mapping: Mapped | None, options: dict[str, Any]) 
     if key not in kept:
         found = ui.workbench().datasets.preview(
             ui.actor(), chosen.filename, chosen.data, mapping=mapping, options=options,
-            most_bytes=dataset_source.PREVIEW_BYTES,
+            most_bytes=dataset_source.PREVIEW_BYTES, password=chosen.password,
         )  # fmt: skip
         for old in list(kept)[:-2]:
             del kept[old]
@@ -255,12 +255,12 @@ def _finish(
         )
     if not checked["complete"]:
         st.caption(
-            "The file is large: its beginning was looked at. The import looks at every row, and "
-            "imports none when one is wrong."
+            "There is more than the beginning, which was looked at. The import looks at every "
+            "row, and imports none when one is wrong."
         )
     count = checked["row_count"]
     if st.button(
-        f"Import {text.plural(count, 'row')}" if checked["complete"] else "Import the whole file",
+        f"Import {text.plural(count, 'row')}" if checked["complete"] else "Import every row",
         type="primary",
         icon=":material/upload:",
         disabled=not ready or not name.strip() or not count,
@@ -288,8 +288,9 @@ def _begin(
     if isinstance(path, bytes):
         path = datasets.keep_upload(actor, chosen.filename, path)
     st.session_state[dataset_staged.JOB] = datasets.start_import(
-        actor, path, dataset=dataset, mapping=mapping, options=options, **words
-    )
+        actor, path, dataset=dataset, mapping=mapping, options=options,
+        password=chosen.password, **words,
+    )  # fmt: skip
     st.rerun()
 
 

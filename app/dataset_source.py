@@ -1,18 +1,18 @@
-"""Where an import comes from: an upload, or a path on the machine that Lathe runs on, and how it is
-read.
+"""Where an import comes from: an upload, a path on the machine that Lathe runs on, a database, the
+hub; and how it is read.
 
 Knows: one file on its way into the import dialog. Does not know: columns, roles, faults.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
 import streamlit as st
 
-from app import text, ui
+from app import dataset_foreign, text, ui
+from app.dataset_chosen import Chosen
 from core.datasets.formats import FORMATS, OPTIONS
 from core.datasets.readers import SUFFIXES
 from core.errors import Invalid
@@ -21,28 +21,16 @@ SMALL_BYTES = 8 * 2**20
 """Up to here an upload is checked and imported while one waits; beyond, a job does it."""
 PREVIEW_BYTES = 16 * 2**20
 UPLOADS, READING = "import-uploads", "import-options"
-FROM = ["Upload", "Path on this machine"]
-
-
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """What is to be imported."""
-
-    key: str
-    """Another for each file."""
-    filename: str
-    data: bytes | str
-    """An upload that is small, or the path of a file on the machine that Lathe runs on."""
-
-    @property
-    def is_small(self) -> bool:
-        """Whether it may be imported while one waits."""
-        return isinstance(self.data, bytes)
+FROM = ["Upload", "Path on this machine", "Database", "Hugging Face hub"]
 
 
 def choose() -> Chosen | None:
     """The file that was chosen, if one was."""
     kind = st.segmented_control("From", FROM, default=FROM[0], required=True, key="import-from")
+    if kind == FROM[2]:
+        return dataset_foreign.database()
+    if kind == FROM[3]:
+        return dataset_foreign.hub()
     if kind == FROM[1]:
         path = st.text_input(
             "Path", key="import-path", placeholder="/data/conversations.jsonl",
@@ -70,12 +58,16 @@ def choose() -> Chosen | None:
 
 def options(chosen: Chosen, last: dict[str, Any]) -> dict[str, Any]:
     """How the file is read, where a person says so; `last` is the preview before, or nothing."""
-    name = last.get("format") or SUFFIXES.get(PurePath(chosen.filename).suffix.lower(), "csv")
-    found: dict[str, Any] = {}
+    suffix = PurePath(chosen.filename).suffix.lower()
+    name = last.get("format") or chosen.format or SUFFIXES.get(suffix, "csv")
+    found: dict[str, Any] = dict(chosen.options)
     asked = st.session_state.get(f"{READING}-{chosen.key}", False)
     with st.expander("How it is read", icon=":material/tune:", expanded=asked):
         columns = st.columns(3, gap="small")
-        for at, option in enumerate(OPTIONS[name] for name in _offered(name)):
+        offered = [OPTIONS[one] for one in _offered(name) if one not in chosen.options]
+        if "sql" in chosen.options:  # a query says which table
+            offered = [option for option in offered if option.name != "table"]
+        for at, option in enumerate(offered):
             key = f"import-{option.name}-{chosen.key}"
             choices = last.get("choices", {}).get(option.name) or option.choices
             with columns[at % 3]:
@@ -120,6 +112,7 @@ def notes(first: dict[str, Any]) -> None:
 def forget() -> None:
     """Let go of what was put down for a dialog that is closed; a week later it is removed."""
     st.session_state.pop(UPLOADS, None)
+    dataset_foreign.forget()
 
 
 def _offered(name: str) -> tuple[str, ...]:

@@ -7,6 +7,8 @@
 A job that was killed sweeps what it had begun and reads again; one that was killed after the last
 file gives what it has. Nothing of it is a version before the owner of the database commits it.
 
+The password of a database comes as the job's secret: a second attempt has to be given it anew.
+
 Knows: the payload, progress. Does not know: the database, whether the version is wanted.
 """
 
@@ -21,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.datasets.diff import diff
 from core.datasets.importing import Imported, format_options, import_source
-from core.datasets.readers import open_source
+from core.datasets.locations import Location, open_location
+from core.datasets.readers import Source, open_source
 from core.datasets.table import Table
 from core.errors import Invalid, NotFound
 from core.store.files import inside, read_json, write_json
@@ -59,19 +62,14 @@ def work(job: JobContext) -> dict[str, Any]:
 
 def _imported(job: JobContext, folder: Path) -> Imported:
     asked = job.payload
-    path = Path(asked["path"])
-    if not path.exists():
-        raise NotFound(f"{path.name} is not there any more.", hint="Put it back, or import anew.")
-    if path.is_file() and [path.stat().st_size, path.stat().st_mtime_ns] != asked["stamp"]:
-        raise Invalid(f"{path.name} has changed since.", field="file", hint="Import it anew.")
+    source = _source(job)
     options = asked["options"]
-    source = open_source(asked["filename"], path, options=format_options(options))
     begun = time.monotonic()
 
     def tell(done: int, total: int, rows: int) -> None:
         took = time.monotonic() - begun
         eta_s = took / done * (total - done) if done and took > 0.5 else None
-        job.progress(min(done, total - 1), total or 1, f"{rows:,} rows", eta_s=eta_s)
+        job.progress(max(0, min(done, total - 1)), total or 1, f"{rows:,} rows", eta_s=eta_s)
 
     found = import_source(
         source, asked["mapping"], folder, options=options, tell=tell, check=job.raise_if_cancelled
@@ -81,6 +79,26 @@ def _imported(job: JobContext, folder: Path) -> Imported:
     total = found.report["import"].get("bytes") or 1
     job.progress(total, total, f"{found.written.row_count:,} rows")
     return replace(found, written=replace(found.written, path=final))
+
+
+def _source(job: JobContext) -> Source:
+    """What the payload names, opened."""
+    asked = job.payload
+    options = format_options(asked["options"])
+    if named := asked.get("location"):
+        if asked.get("has_password") and job.secret is None:
+            raise Invalid(
+                "The password is kept for one attempt only.",
+                title="The database cannot be read again",
+                hint="Import it anew, with the password.",
+            )
+        return open_location(Location(**named, password=job.secret), options)
+    path = Path(asked["path"])
+    if not path.exists():
+        raise NotFound(f"{path.name} is not there any more.", hint="Put it back, or import anew.")
+    if path.is_file() and [path.stat().st_size, path.stat().st_mtime_ns] != asked["stamp"]:
+        raise Invalid(f"{path.name} has changed since.", field="file", hint="Import it anew.")
+    return open_source(asked["filename"], path, options=options)
 
 
 def _compared(job: JobContext, newest: dict[str, Any], imported: Imported) -> dict[str, Any] | None:

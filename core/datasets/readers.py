@@ -39,7 +39,7 @@ from core.errors import Invalid
 
 __all__ = [
     "MAX_COLUMNS", "MAX_FILE_BYTES", "MAX_LINE_BYTES", "SUFFIXES", "Reader", "Record", "Source",
-    "open_hub", "open_query", "open_source", "unreadable",
+    "checked_options", "finished", "open_hub", "open_query", "open_source", "unreadable",
 ]  # fmt: skip
 
 MAX_FILE_BYTES = 64 * 1024**3
@@ -102,12 +102,17 @@ def open_source(filename: str, data: Data, *, options: Mapping[str, Any] | None 
     `options` are those of core.datasets.formats.OPTIONS; Invalid names one that does not go with
     the format, and a file that cannot be read at all.
     """
-    asked = _checked_options(options)
+    asked = checked_options(options)
     name = clean_name(filename)
     if isinstance(data, Path) and data.is_dir():
         source = _folder(name, data, asked)
     else:
         source = _file(name, data, asked)
+    return finished(source, asked)
+
+
+def finished(source: Source, asked: Mapping[str, str]) -> Source:
+    """The source, in the shape of a chat where that is asked; Invalid names a misplaced option."""
     _refuse_misplaced(asked, source.format)
     chat = asked.get("chat")
     if chat is None:
@@ -155,7 +160,8 @@ def clean_name(filename: str) -> str:
     return shown.encode(errors="replace").decode()[-200:] or "upload"
 
 
-def _checked_options(options: Mapping[str, Any] | None) -> dict[str, str]:
+def checked_options(options: Mapping[str, Any] | None) -> dict[str, str]:
+    """Those that are given, as text; Invalid names one that there is not."""
     asked = {name: str(value) for name, value in (options or {}).items() if value not in (None, "")}
     for name in asked:
         if name not in OPTIONS:

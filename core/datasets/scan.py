@@ -20,6 +20,8 @@ from core.errors import Invalid
 
 PREVIEW_ROWS = 50
 HEAD_ROWS = 5_000  # of which the first good ones are shown
+QUERY_ROWS = 20_000
+UNSIZED = ("sqlite", "duckdb", "postgres", "hub")
 
 Tell = Callable[[int, int, int], None]
 """Takes bytes read, bytes in all (0 where they cannot be told), rows read."""
@@ -79,17 +81,20 @@ def head(source: Source) -> tuple[list[str], list[dict[str, Any]]]:
 def scan(source: Source, fields: Sequence[Field], *, most_bytes: int = 0) -> tuple[Scan, bool]:
     """Read a source and report on every row; only `fields` are looked into.
 
-    With `most_bytes` a larger file is read that far only; the second value says whether it was
-    read to its end.
+    With `most_bytes` a larger file is read that far only, and of a query or the hub, whose size
+    nobody knows, 20,000 rows; the second value says whether it was read to its end.
     """
     found = Scan(dict.fromkeys(source.columns()))
     total = size_of(source)
+    most_rows = QUERY_ROWS if most_bytes and source.format in UNSIZED else None
     connection = connect(memory="512MB")
     try:
         for batch in batches(source, fields, connection):
             found.add(batch)
             if most_bytes and total > most_bytes and batch.position >= most_bytes:
                 return found, batch.position >= total
+            if most_rows and found.row_count >= most_rows:
+                return found, False
     finally:
         connection.close()
     return found, True

@@ -20,8 +20,9 @@ from core.datasets.files import Column
 from core.datasets.formats.chat import detect_chat
 from core.datasets.hints import hints
 from core.datasets.importing import format_options, import_source
+from core.datasets.locations import is_location, location_of, open_location
 from core.datasets.mapping import ColumnMapping, fields_of, guess
-from core.datasets.readers import open_source
+from core.datasets.readers import Source, open_source
 from core.datasets.samples import all_samples, sample
 from core.datasets.scan import head, scan
 from core.datasets.staging import Staging
@@ -94,6 +95,7 @@ class Datasets(Commits):
         mapping: ColumnMapping | None = None,
         options: Options = None,
         most_bytes: int = 0,
+        password: str | None = None,
     ) -> dict[str, Any]:
         """What an import would do, changing nothing.
 
@@ -103,13 +105,10 @@ class Datasets(Commits):
         and `choices` of the format, `bytes`; `hints` (column -> what its values suggest) and
         `chat` (the ChatFormat that the rows seem to be in, for the option `chat`). With
         `most_bytes` a larger file is looked into that far only: then `complete` is False, and the
-        counts are of that part. `options` as for `import_rows`; `data` that is text is a path as
-        for `start_import`. Raises Invalid where the file as a whole cannot be read.
+        counts are of that part. `options` as for `import_rows`; `data` that is text is a path or
+        an address as for `start_import`. Raises Invalid where the file as a whole cannot be read.
         """
-        given = data
-        if isinstance(given, str):
-            given = readable(self._store.home, given, trusted=actor == OWNER)
-        source = open_source(filename, given, options=format_options(options))
+        source = self._opened(actor, filename, data, options, password)
         seen, rows = head(source)
         chosen = guess(seen, rows) if mapping is None and seen else mapping or {}
         fields = fields_of(chosen) if chosen else ()
@@ -143,22 +142,24 @@ class Datasets(Commits):
         *,
         name: str,
         filename: str,
-        data: bytes | Path,
+        data: bytes | Path | str,
         mapping: ColumnMapping,
         options: Options = None,
         description: str = "",
         license: str = "",
         message: str = "",
+        password: str | None = None,
     ) -> Row:
         """Import a file as a new version of the dataset of that name, which is made if need be.
 
         All rows or none: BadRows (an Invalid) carries `errors` for every bad row. Content that is
         a version of the dataset already adds nothing: that version comes back, `is_new` false.
-        `data` is bytes or the path of a file, which is never held as a whole. `options` are those
-        of `core.datasets.formats.OPTIONS`, and `repair_encoding`.
+        `data` is bytes, the path of a file, which is never held as a whole, or text as for
+        `start_import`. `options` are those of `core.datasets.formats.OPTIONS`, and
+        `repair_encoding`.
         """
         name = checked_name(name)
-        source = open_source(filename, data, options=format_options(options))
+        source = self._opened(actor, filename, data, options, password)
         dataset = self._named(name)
         folder = self._folder(dataset["id"] if dataset else new_id("dataset"))
         try:
@@ -198,18 +199,21 @@ class Datasets(Commits):
         description: str = "",
         license: str = "",
         message: str = "",
+        password: str | None = None,
     ) -> str:
         """Import a file or folder on the machine that Lathe runs on, as a job; the job's id.
 
         `path` is whole; the workspace, hidden files and files that do not end as data does are
-        refused. `dataset` is an id or a name. The first version of a new dataset is there when the
-        job has succeeded; a further one waits with its diff for `accept` or `discard`, unless
-        `accept` is given. The file is read in place and has to stay as it is until then.
+        refused. Or it is an address: `postgresql://user@host/database`, of which the option `sql`
+        gives the rows, and whose `password` is never written down; or `hf://owner/name`, a dataset
+        on the hub. `dataset` is an id or a name. The first version of a new dataset is there when
+        the job has succeeded; a further one waits with its diff for `accept` or `discard`, unless
+        `accept` is given. A file is read in place and has to stay as it is until then.
         """
         words = {"description": description, "license": license, "message": message}
         return self._staging.start(
             actor, path, dataset=dataset, mapping=mapping, options=options, accept=accept,
-            words=words,
+            words=words, password=password,
         )  # fmt: skip
 
     @action
@@ -352,6 +356,17 @@ class Datasets(Commits):
         """The first `limit` rows, or all of them, sorted into inputs, expected and metadata."""
         path, columns = _file(self.version(actor, version_id))
         return rows_of.examples(self._store, path, columns, limit=limit)
+
+    def _opened(
+        self, actor: Actor, filename: str, data: Any, options: Options, password: str | None
+    ) -> Source:
+        """Bytes, a path, or what text means: an address, or a path that may be read."""
+        asked, trusted = format_options(options), actor == OWNER
+        if is_location(data):
+            return open_location(location_of(data, password=password, trusted=trusted), asked)
+        if isinstance(data, str):
+            data = readable(self._store.home, data, trusted=trusted)
+        return open_source(filename, data, options=asked)
 
     def _set_archived(self, dataset_id: str, *, archived: bool) -> None:
         name = self._store.get("datasets", dataset_id, noun="dataset")["name"]

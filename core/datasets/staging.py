@@ -20,6 +20,7 @@ from core.datasets.commits import Commits, checked_name
 from core.datasets.diff import Diff
 from core.datasets.files import Column, Written
 from core.datasets.import_job import DIFFERENCE
+from core.datasets.locations import is_location, location_of
 from core.datasets.mapping import ColumnMapping, fields_of
 from core.datasets.table import Table
 from core.datasets.uploads import drop_upload, readable, stamp
@@ -53,17 +54,17 @@ class Staging:
         options: Mapping[str, Any] | None,
         accept: bool,
         words: Mapping[str, str],
+        password: str | None = None,
     ) -> str:
         """Queue the job; its id."""
-        found = readable(self._store.home, path, trusted=actor == OWNER)
+        origin, shown, secret = self._origin(actor, path, password)
         fields_of(mapping)
         known = self._there(dataset)
         newest = self._commits._newest(known["id"]) if known else None
         newest = self._plain(newest["id"]) if newest else None
         payload = {
-            "path": str(found),
-            "filename": found.name,
-            "stamp": stamp(found),
+            **origin,
+            "filename": shown,
             "dataset": known["id"] if known else checked_name(dataset),
             "mapping": dict(mapping),
             "options": dict(options or {}),
@@ -72,10 +73,22 @@ class Staging:
             **words,
         }
         name = newest["label"].rsplit(" v", 1)[0] if newest else payload["dataset"]
-        title = f"Import {found.name} into {name}"
+        title = f"Import {shown} into {name}"
         return self._jobs.start(
-            actor, KIND, title, payload, subject_id=known["id"] if known else None
+            actor, KIND, title, payload, subject_id=known["id"] if known else None, secret=secret
         )
+
+    def _origin(
+        self, actor: Actor, path: Path | str, password: str | None
+    ) -> tuple[dict[str, Any], str, str | None]:
+        """What a payload says of a source, how people read it, and what is not written down."""
+        trusted = actor == OWNER
+        if isinstance(path, str) and is_location(path):
+            found = location_of(path, password=password, trusted=trusted)
+            origin = {"location": found.to_dict(), "has_password": found.password is not None}
+            return origin, found.shown, found.password
+        file = readable(self._store.home, path, trusted=trusted)
+        return {"path": str(file), "stamp": stamp(file)}, file.name, None
 
     def finish(self, job_id: str, value: dict[str, Any], user_id: str) -> None:
         """A finisher: the first version of a dataset is committed, a further one waits."""
@@ -86,7 +99,8 @@ class Staging:
             self._commit(user_id, dataset, value, asked)
         else:
             self._stage(there["id"], job_id, value, asked, user_id)
-        drop_upload(self._store.home, Path(asked["path"]))
+        if "path" in asked:
+            drop_upload(self._store.home, Path(asked["path"]))
 
     def outcome(self, job_id: str) -> dict[str, Any]:
         """Of an import that has succeeded: `staged`, or the `version` that it became or was

@@ -5,11 +5,15 @@ Knows: the job folder. Does not know: the database; rows leave through the spool
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
 from core.jobs.folder import JobFolder, JobSpec
 from core.store.spool import SpoolWriter, read_rows
+
+SECRET = "LATHE_JOB_SECRET"  # noqa: S105  # a name
+"""The environment variable of a job's process that its secret comes in; taken out at once."""
 
 
 class Cancelled(Exception):
@@ -28,6 +32,7 @@ class JobContext:
         self.created_by = self._spec.created_by
         self.spool = SpoolWriter(folder.spool_path)
         self._last_progress_at = 0.0
+        self.secret = os.environ.pop(SECRET, None)
 
     def done_rows(self) -> list[tuple[str, dict[str, Any]]]:
         """(table, row) of everything earlier attempts have written."""

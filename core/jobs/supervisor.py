@@ -16,6 +16,7 @@ import duckdb
 
 from core.clock import utc_now
 from core.errors import LatheError
+from core.jobs.context import SECRET
 from core.jobs.folder import JobFolder
 from core.jobs.kinds import KINDS
 from core.jobs.service import Jobs
@@ -162,11 +163,15 @@ class Supervisor:
 
     def _spawn(self, job_id: str) -> None:
         folder = self._folder(job_id)
+        env = {"LATHE_HOME": str(self._store.home)}
+        secret = self._jobs._secrets.pop(job_id, None)
+        if secret is not None:
+            env[SECRET] = secret
         self._processes[job_id] = Detached(
             "core.jobs.worker",
             str(folder.path),
             log=folder.log_path,
-            env={"LATHE_HOME": str(self._store.home)},
+            env=env,
         )
         self._store.execute(
             "UPDATE jobs SET state = 'running', started_at = $now WHERE id = $id",

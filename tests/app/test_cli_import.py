@@ -16,6 +16,7 @@ from app.remote import Remote, open_workbench
 from core.errors import Invalid
 from core.settings import Settings
 from core.workbench import OWNER
+from tests.datasets.test_databases import PASSWORD, postgres, prepared  # noqa: F401  # a fixture
 from tests.running import running_app
 
 GUESS = {
@@ -97,3 +98,92 @@ def test_the_running_app_takes_a_small_file_and_reads_a_large_one(
         import_file(remote, rows, name="Through the app")
     assert caught.value.row == 3
     assert len(remote.datasets.versions(OWNER, first["dataset_id"])) == 2
+
+
+def shop(path: Path) -> Path:
+    import sqlite3
+
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE tickets (q TEXT, label TEXT, closed INTEGER)")
+        connection.execute("CREATE TABLE other (x TEXT)")
+        connection.executemany(
+            "INSERT INTO tickets VALUES (?, ?, ?)", [("a", "x", 1), ("b", "y", 0), ("c", "x", 1)]
+        )
+    connection.close()
+    return path
+
+
+def test_a_query_on_a_database_file_is_imported(home: Path, tmp_path: Path) -> None:
+    told = ("--sql", "SELECT q, label FROM tickets WHERE closed;", "--name", "Closed", "--json")
+    path = str(shop(tmp_path / "shop.db"))
+    for words in ((path, *told), ("--from", path, *told)):
+        made = lathe(home, "datasets", "import", *words)
+        assert made.exit_code == 0, made.stderr
+        version = json.loads(made.output)
+        assert (version["row_count"], version["expected"], version["number"]) == (2, "label", 1)
+    assert "2 tables" in lathe(home, "datasets", "import", path).stderr
+
+
+def test_a_folder_of_save_to_disk_is_imported(home: Path, tmp_path: Path) -> None:
+    import datasets
+
+    parts = {
+        name: datasets.Dataset.from_dict({"text": [f"{name} {n}" for n in range(3)]})
+        for name in ("train", "test")
+    }
+    folder = tmp_path / "saved"
+    datasets.DatasetDict(parts).save_to_disk(str(folder))
+    made = lathe(home, "datasets", "import", str(folder), "--json")
+    assert made.exit_code == 0, made.stderr
+    version = json.loads(made.output)
+    assert (version["dataset_name"], version["row_count"]) == ("saved", 6)
+    assert [column["name"] for column in version["columns"]] == ["text", "split"]
+
+
+def test_the_hub_is_refused_offline_and_one_source_is_asked_for(
+    home: Path, rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for hub_id in ("owner/name", "hf://owner/name"):
+        refused = lathe(home, "datasets", "import", "--hub", hub_id, "--option", "split=train")
+        assert refused.exit_code == 1
+        assert "Downloads are off" in refused.stderr
+    wrong = lathe(home, "datasets", "import", "--hub", "a b/c d/e")
+    assert "is not the id of a dataset" in wrong.stderr
+    for words in ((), (str(rows), "--hub", "a/b"), ("--from", "nothing.db", "--hub", "a/b")):
+        assert "Give one of FILE" in lathe(home, "datasets", "import", *words).stderr
+
+
+def test_a_database_is_asked_with_a_password_that_no_message_repeats(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = "s3cret-w0rd"
+    for location in (
+        f"postgresql://me:{secret}@127.0.0.1:1/shop",
+        f"postgresql://me:{secret} x@h/shop",
+        f"postgres://me:{secret}@h/shop?service=x",
+        f"mysql://me:{secret}@h/shop",
+        f"host=h password={secret}",
+    ):
+        for words in (("--sql", "SELECT 1 AS q"), ()):
+            refused = lathe(home, "datasets", "import", "--from", location, *words)
+            assert refused.exit_code in (1, 2)
+            assert secret not in refused.output + refused.stderr
+    monkeypatch.setenv("LATHE_DB_PASSWORD", secret)
+    at = ("--from", "postgresql://me@127.0.0.1:1/shop", "--sql", "SELECT 1 AS q")
+    refused = lathe(home, "datasets", "import", *at)
+    assert "Postgres did not answer" in refused.stderr
+    assert secret not in refused.stderr
+
+
+def test_a_query_on_postgres_is_imported(
+    home: Path,
+    postgres: dict[str, Any],  # noqa: F811  # the fixture
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LATHE_DB_PASSWORD", PASSWORD)
+    told = ("--from", prepared(postgres), "--sql", "SELECT q, n FROM t WHERE n < 9", "--json")
+    made = lathe(home, "datasets", "import", *told, "--name", "Server")
+    assert made.exit_code == 0, made.stderr
+    assert json.loads(made.output)["row_count"] == 9
+    assert PASSWORD not in made.output

@@ -294,3 +294,13 @@ def test_postgres_streams_and_is_only_read(postgres: dict[str, Any]) -> None:
         list(open_query("postgres", location, "SELECT 1", password="wrong").records())
     assert "authentication failed" in caught.value.message
     assert len(values(source)) == 2500
+
+
+def test_two_readings_of_one_duckdb_file_do_not_disturb_each_other(duckdb_file: Path) -> None:
+    first = open_query("duckdb", duckdb_file, "SELECT n FROM t ORDER BY n").records()
+    assert next(first).values == {"n": 0}
+    second = open_query("duckdb", duckdb_file, "SELECT current_setting('TimeZone') AS zone")
+    assert values(second) == [{"zone": "UTC"}]
+    with pytest.raises(Invalid):
+        values(open_query("duckdb", duckdb_file, "SELECT * FROM 'secret.csv'"))
+    assert sum(1 for _ in first) == 2499

@@ -37,7 +37,10 @@ OPTIONS: dict[str, Option] = {
         Option("sheet", "Sheet", "The sheet of a spreadsheet; the first one otherwise"),
         Option("key", "Key", "Which array of a JSON object holds the rows"),
         Option("table", "Table", "A table or view of a database file"),
-        Option("sql", "Query", "One SELECT statement on a database file"),
+        Option("sql", "Query", "One SELECT statement on a database"),
+        Option("config", "Configuration", "Of a dataset on the hub that has several"),
+        Option("split", "Split", "One split of a dataset on the hub; all of them otherwise"),
+        Option("revision", "Revision", "A branch, tag or commit of a dataset on the hub"),
         Option(
             "chat",
             "Read as",
@@ -60,10 +63,10 @@ FORMATS: dict[str, Format] = {
                ("sheet", "chat")),
         Format("sqlite", "SQLite", (".sqlite", ".sqlite3", ".db"), ("table", "sql", "chat")),
         Format("duckdb", "DuckDB", (".duckdb", ".ddb"), ("table", "sql", "chat")),
-        Format("postgres", "Postgres", (), ("chat",)),
+        Format("postgres", "Postgres", (), ("sql", "chat")),
         Format("datasets", "Folder of Hugging Face datasets", (), ("chat",)),
         Format("folder", "Folder of data files", (), ("encoding", "delimiter", "chat")),
-        Format("hub", "Hugging Face hub", (), ("chat",)),
+        Format("hub", "Hugging Face hub", (), ("config", "split", "revision", "chat")),
     )
 }  # fmt: skip
 PACKED_SUFFIXES = (".gz", ".zst", ".zip")

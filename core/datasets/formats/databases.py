@@ -10,6 +10,7 @@ only, and never in a message.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sqlite3
 import threading
@@ -29,6 +30,7 @@ BATCH_SECONDS = 600
 """A query that gives no rows for so long is stopped."""
 CONNECT_SECONDS = 10
 MEMORY = "1GB"
+_OPENING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def duck(data: Data) -> Iterator[Any]:
     import duckdb
 
     with as_path(data, ".duckdb") as path, contextlib.ExitStack() as stack:
-        with _duck_errors():
+        with _duck_errors(), _OPENING:
             connection = duckdb.connect(
                 str(path.resolve()),
                 read_only=True,
@@ -153,8 +155,12 @@ def duck(data: Data) -> Iterator[Any]:
                 },
             )
             stack.callback(connection.close)
-            connection.execute("SET TimeZone = 'UTC'")
-            connection.execute("SET lock_configuration = true")
+            ((locked,),) = connection.execute(
+                "SELECT current_setting('lock_configuration')"
+            ).fetchall()
+            if not locked:  # else another reading in this process shares the database
+                connection.execute("SET GLOBAL TimeZone = 'UTC'")
+                connection.execute("SET lock_configuration = true")
         yield connection
 
 
@@ -213,8 +219,9 @@ class Postgres:
         secret = {"password": self.password} if self.password else {}
         try:
             with psycopg.connect(
-                self.location, connect_timeout=CONNECT_SECONDS, application_name="lathe", **secret
-            ) as connection:
+                self.location, connect_timeout=CONNECT_SECONDS, application_name="lathe",
+                passfile=os.devnull, **secret,
+            ) as connection:  # fmt: skip
                 connection.read_only = True
                 connection.execute(f"SET statement_timeout = {BATCH_SECONDS * 1000}")
                 with connection.cursor(name="lathe") as cursor:
@@ -257,6 +264,17 @@ _PARTS = {
     "host", "hostaddr", "port", "dbname", "user", "sslmode", "connect_timeout", "client_encoding",
     "target_session_attrs", "channel_binding", "gssencmode",
 }  # fmt: skip
+
+
+def is_remote(location: str) -> bool:
+    """Whether the server is named by hosts, and not by a socket of this machine."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    parts = conninfo_to_dict(location)
+    hosts = [host.strip() for host in str(parts.get("host") or "").split(",")]
+    if not any(hosts):
+        return bool(parts.get("hostaddr"))
+    return all(host and host[0] not in "/@" for host in hosts)
 
 
 def shown_location(location: str) -> str:
