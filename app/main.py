@@ -16,6 +16,7 @@ st.set_page_config(
     menu_items={"About": "**Lathe**: the workbench for language models on your own machines."},
 )
 st.logo(shell.wordmark(), icon_image=shell.MARK)
+st.html(shell.CSS)
 
 actor = auth.find_actor()
 if actor is None:

@@ -25,11 +25,9 @@ from app import text
 from core.errors import Invalid
 from core.generation import Generation
 from core.prompts.template import parse
-from core.settings import PROJECT_ROOT
 
 Content = dict[str, Any]
 
-CSS = PROJECT_ROOT / "app" / "injected.css"
 
 SYNTAX = (
     "`{{name}}` takes the value of a column. `{{#name}}…{{/name}}` stands only where there is a "
@@ -97,7 +95,6 @@ def unload(key: str) -> None:
 
 def templates(key: str, *, height: int = 260, disabled: bool = False) -> None:
     """Two text areas in mono."""
-    st.html(CSS)
     with st.container(key=f"mono-{key}", gap="small"):
         st.text_area(
             "System template",

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 
 STATIC = PROJECT_ROOT / "app" / "static"
 MARK = str(STATIC / "lathe.svg")
+CSS = PROJECT_ROOT / "app" / "injected.css"
 
 
 def wordmark() -> str:
