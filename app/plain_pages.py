@@ -46,7 +46,8 @@ p { margin: 0 0 20px; color: var(--muted); }
 label { display: block; font-size: 13px; font-weight: 500; margin: 0 0 6px; }
 input { width: 100%; font: inherit; color: inherit; background: var(--paper);
   border: 1px solid var(--line); border-radius: 6px; padding: 9px 12px; margin: 0 0 16px; }
-button { width: 100%; font: inherit; font-weight: 550; color: light-dark(#fff, #0b0d0f); background: var(--accent);
+button { width: 100%; font: inherit; font-weight: 550;
+  color: light-dark(#fff, #0b0d0f); background: var(--accent);
   border: 0; border-radius: 6px; padding: 10px 12px; cursor: pointer; }
 button:hover { filter: brightness(0.93); }
 input:focus-visible, button:focus-visible, a:focus-visible {
