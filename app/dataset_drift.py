@@ -73,7 +73,9 @@ def show(found: Row, older: Row, newer: Row) -> None:
         note=_method(entry),
     )
     if found["mmd"]:
-        _meaning(found["mmd"])
+        _meaning(found["mmd"], found["embedded_by"])
+    else:
+        _unknown(found, older, newer)
 
 
 def told(columns: list[Row]) -> str:
@@ -118,12 +120,30 @@ def _method(entry: Row) -> str:
     )
 
 
-def _meaning(mmd: Row) -> None:
+def _meaning(mmd: Row, model: str | None) -> None:
     """Whether the texts' embeddings differ."""
     differs = mmd["p_value"] < 0.05
-    word = "differ" if differs else "do not differ beyond chance"
-    st.markdown(
-        f"**Meaning:** the embeddings of {text.count(mmd['n_old'])} and {text.count(mmd['n_new'])} "
-        f"rows {word} (squared MMD {text.significant(mmd['squared'])}, "
-        f"p {_p_value(mmd['p_value'])})."
+    word = "mean something else" if differs else "do not differ in meaning beyond chance"
+    icon = ":orange[:material/difference:]" if differs else ":green[:material/check:]"
+    p = _p_value(mmd["p_value"])
+    st.markdown(f"{icon} **Meaning:** the rows {word}.")
+    st.caption(
+        f"Squared MMD of the embeddings {text.significant(mmd['squared'])}, "
+        f"p {p if p.startswith('<') else f'= {p}'}; {text.count(mmd['n_old'])} rows before and "
+        f"{text.count(mmd['n_new'])} now, embedded by {text.escape(model or 'one model')}."
     )
+
+
+def _unknown(found: Row, older: Row, newer: Row) -> None:
+    """Why it cannot be said whether the rows mean something else, and what to do."""
+    missing = [row for row in (older, newer) if row["id"] in found["not_embedded"]]
+    if missing:
+        names = " and ".join(
+            f"[v{row['number']}](/curate?version={row['id']}&area=Explore)" for row in missing
+        )
+        said = f"it is compared where both versions have a map; make that of {names}."
+    elif found["embedded_by"] is None:
+        said = "the two maps were made by different models; make one of them anew."
+    else:
+        said = "fewer than 50 rows on a side."
+    st.caption(f"**Meaning:** {said}")

@@ -14,6 +14,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
+from core.curation.atlas import vectors_of
 from core.curation.cards import Cards
 from core.curation.checking import Checks
 from core.curation.drafting import Recipes
@@ -103,7 +104,13 @@ class Workbench:
             "dataset.import": datasets._staging.finish,
             "dataset.curate": recipes._finish,
         }
-        versions = Versions(store, datasets, gates=[checks._gate], uses=[partial(runs_of, store)])
+        versions = Versions(
+            store,
+            datasets,
+            gates=[checks._gate],
+            uses=[partial(runs_of, store)],
+            vectors=vectors_of,
+        )
         ingest = Ingest(store)
         workbench = cls(
             settings=settings,

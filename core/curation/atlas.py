@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.curation.findings import Finding, findings_folder
+from core.curation.profile import model_name
 from core.curation.tools import Tools
 from core.datasets.table import Table
-from core.store.files import write_json
+from core.store.files import read_json, write_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,6 +85,21 @@ def write_map(table: Table, folder: Path, tools: Tools) -> int:
         },
     )
     return len(groups)
+
+
+def vectors_of(version_path: Path) -> tuple[str, Matrix] | None:
+    """The name of the embedding model and (n, size) vectors in their file; None without a map."""
+    import numpy as np
+
+    folder = findings_folder(version_path)
+    made = read_json(folder / "map.json")
+    try:
+        vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+    except (OSError, ValueError):
+        return None
+    if made is None or len(vectors) != made["row_count"]:
+        return None
+    return model_name(Path(made["model"])), vectors
 
 
 def lay_out(vectors: Matrix) -> Matrix:

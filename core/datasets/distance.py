@@ -186,13 +186,14 @@ def chi_square(old: Array, new: Array) -> ChiSquare | None:
 def mmd(old: Array, new: Array, *, permutations: int = 500, seed: int = 0) -> Mmd | None:
     """MMD of vectors (n, d) and (m, d) with an RBF kernel; None below 50 on a side.
 
-    The unbiased estimate of Gretton et al. (2012, eq. 3), the bandwidth by the median heuristic,
-    the p-value by dealing the vectors anew. More than 1,000 on a side are drawn down to that.
+    They may lie in files: only those that are drawn, 1,000 on a side at most, are read. The
+    unbiased estimate of Gretton et al. (2012, eq. 3), the bandwidth by the median heuristic, the
+    p-value by dealing the vectors anew.
     """
     import numpy as np
 
     generator = np.random.default_rng(seed)
-    old, new = (_drawn(np.asarray(part, np.float64), generator) for part in (old, new))
+    old, new = (np.asarray(_drawn(part, generator), np.float64) for part in (old, new))
     n, m = len(old), len(new)
     if min(n, m) < LEAST_ROWS:
         return None

@@ -12,10 +12,13 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from core.clock import utc_now
 from core.datasets.diff import Diff, diff
+from core.datasets.distance import mmd
 from core.datasets.drift import drift as drift_of
 from core.datasets.lineage import graph
 from core.datasets.service import Datasets
@@ -33,6 +36,9 @@ Gate = Callable[[Row, str], list[str]]
 Uses = Callable[[Sequence[str]], Rows]
 """Given version ids, what used them: kind, id, title, detail, version_id, at, left_out."""
 
+Vectors = Callable[[Path], "tuple[str, Any] | None"]
+"""Given a version's file, what embedded its rows and the vectors (n, size); None where none did."""
+
 _TAG = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
@@ -48,11 +54,13 @@ class Versions:
         *,
         gates: Sequence[Gate] = (),
         uses: Sequence[Uses] = (),
+        vectors: Vectors = lambda path: None,
     ) -> None:
         self._store = store
         self._datasets = datasets
         self._gates = tuple(gates)
         self._uses = tuple(uses)
+        self._vectors = vectors
         self._comparing = threading.Lock()  # one at a time: each takes all cores
 
     @action
@@ -108,15 +116,27 @@ class Versions:
     @action
     def drift(self, actor: Actor, old_version_id: str, new_version_id: str) -> Row:
         """How the columns' distributions differ: `columns`, as `core.datasets.drift.drift` gives
-        them, most drifted first, with `old_count` and `new_count`; computed once a pair."""
+        them, most drifted first, with `old_count` and `new_count`; computed once a pair.
+
+        `mmd` compares the embeddings of rows, where both versions have some of one model:
+        `embedded_by`. Else `not_embedded` has the ids of those that have none.
+        """
         old, new = self._two(actor, old_version_id, new_version_id)
         stem = self._stem(old, new, "drift")
         with self._comparing:
-            found = read_json(stem)
-            if found is None:
-                found = drift_of(Table.of(old), Table.of(new))
+            kept = read_json(stem)
+            found = {"embedded_by": None} | (kept or drift_of(Table.of(old), Table.of(new)))
+            sides = [self._vectors(Path(version["path"])) for version in (old, new)]
+            before, after = sides
+            if before and after and before[0] == after[0] != found["embedded_by"]:
+                distance = mmd(before[1], after[1])
+                found |= {"mmd": distance and asdict(distance), "embedded_by": before[0]}
+            if found != kept:
                 write_json(stem, found)
-        return dict(found)
+        missing = [
+            version["id"] for version, side in zip((old, new), sides, strict=True) if not side
+        ]
+        return {**found, "not_embedded": missing}
 
     @action
     def rollback(self, actor: Actor, version_id: str, message: str = "") -> Row:

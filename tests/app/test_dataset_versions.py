@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from streamlit.testing.v1 import AppTest
 
 from app import charts_versions, dataset_diff
 from app.dataset_lineage import link
+from core.curation.findings import findings_folder
 from core.store.database import Row
+from core.store.files import write_json
 from core.workbench import OWNER, Workbench
 from tests.pages_runner import Pages
 
@@ -163,6 +166,26 @@ def test_drift_shows_the_distribution_of_the_worst_column(
     assert "**From v2 to v3:** 2 columns drifted" in texts(page)
     assert page.dataframe[1].value["name"].iloc[0] == "question"
     assert "How many characters have the texts of question?" in texts(page)
+    newest = workbench.datasets.versions(OWNER, versions[0]["dataset_id"])[0]
+    assert f"[v3](/curate?version={newest['id']}&area=Explore)" in texts(page)
+    embed(versions[1], 0.0)
+    embed(newest, 2.0)
+    workbench.store.revision += 1
+    page = opened(pages, versions[0], part="Drift")
+    assert not page.exception
+    assert "the rows mean something else" in texts(page)
+    assert "embedded by mini" in texts(page)
+
+
+def embed(version: Row, shift: float) -> None:
+    """Files of a map as core.curation.atlas writes them."""
+    import numpy as np
+
+    folder = findings_folder(Path(version["path"]))
+    folder.mkdir(parents=True)
+    size = (version["row_count"], 8)
+    np.save(folder / "vectors.npy", np.random.default_rng(1).normal(shift, size=size))
+    write_json(folder / "map.json", {"row_count": size[0], "model": "/models/mini"})
 
 
 def test_a_lead_compares_and_changes_nothing(pages: Pages, versions: Versions) -> None:

@@ -112,7 +112,7 @@ def test_ks_agrees_with_scipy_and_with_counting_pairs(
     assert found is not None
     theirs = stats.ks_2samp(one, other, method="asymp")
     assert found.statistic == pytest.approx(theirs.statistic)
-    assert found.p_value == pytest.approx(float(theirs.pvalue), abs=0.05)
+    assert found.p_value == pytest.approx(float(theirs.pvalue), abs=0.06)
     pairs = np.sign(other[:, None] - one[None, :]).mean()
     assert found.cliffs_delta == pytest.approx(pairs)
 

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from core.datasets.lineage import graph, step_count
@@ -261,3 +262,26 @@ def test_runs_of_a_version_are_listed_newest_first_and_counted(workbench: Workbe
         ("run_4", "5 rows", 3), ("run_3", "4 rows", 3),
     ]  # fmt: skip
     assert runs_of(store, []) == []
+
+
+def test_drift_in_meaning_is_told_once_both_versions_are_embedded(
+    store: Store, datasets: Datasets
+) -> None:
+    old = load(datasets, *((f"question {n}", "b") for n in range(80)))
+    new = load(datasets, *((f"question {n}", "a") for n in range(80)))
+    draws = np.random.default_rng(1)
+    same, other = draws.normal(size=(80, 4)), draws.normal(3.0, size=(80, 4))
+    known: dict[Path, tuple[str, Any]] = {}
+    versions = Versions(store, datasets, vectors=known.get)
+    found = versions.drift(OWNER, old["id"], new["id"])
+    assert (found["mmd"], found["not_embedded"]) == (None, [old["id"], new["id"]])
+    known[Path(old["path"])] = ("mini", same)
+    assert versions.drift(OWNER, old["id"], new["id"])["not_embedded"] == [new["id"]]
+    known[Path(new["path"])] = ("other", same)
+    assert versions.drift(OWNER, old["id"], new["id"])["mmd"] is None  # not one space
+    known[Path(new["path"])] = ("mini", other)
+    found = versions.drift(OWNER, old["id"], new["id"])
+    assert found["mmd"]["p_value"] < 0.01
+    assert (found["embedded_by"], found["not_embedded"]) == ("mini", [])
+    known.clear()  # what was found stays
+    assert versions.drift(OWNER, old["id"], new["id"])["mmd"] == found["mmd"]
