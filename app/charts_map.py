@@ -58,6 +58,11 @@ def dataset_map(points: Mapping[str, Any], *, theme: Theme, texts: list[str]) ->
         dragmode="lasso",
         legend={"orientation": "v", "itemsizing": "constant", "font": {"size": 11.5}},
         hoverlabel={"align": "left"},
+        modebar={
+            "bgcolor": "rgba(0,0,0,0)",
+            "color": INK[theme]["quiet"],
+            "activecolor": INK[theme]["accent"],
+        },
     )
     for axis in (figure.update_xaxes, figure.update_yaxes):
         axis(visible=False, fixedrange=False)

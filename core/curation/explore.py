@@ -19,7 +19,7 @@ from core.curation.service import Curation
 from core.datasets.service import Datasets
 from core.datasets.table import Table, quoted
 from core.errors import Invalid, LatheError, NotFound
-from core.governance.permissions import Actor, action
+from core.governance.permissions import Actor, action, permits
 from core.models import client
 from core.models.service import Models
 from core.store.database import Row, Store
@@ -169,10 +169,19 @@ class Explore:
             return [], f"By words only: {error.message}"
 
     def _reader(self, actor: Actor, path: str) -> Row | None:
-        """The registered model whose folder the map was made with."""
-        for row in self._models.list(actor, kind="embedding"):
-            if row["path"] and Path(row["path"]).resolve() == Path(path).resolve():
-                return row
+        """The registered model that the map was made with; the starter is registered if need be.
+
+        The starter of the cache is the one of the home: same name, same hash.
+        """
+        made_with = Path(path)
+        for again in (False, True):
+            if again and permits(actor.role, "models.write"):
+                self._models.register_starter(actor)
+            for row in self._models.list(actor, kind="embedding"):
+                known = Path(row["path"] or "")
+                starter = row["source"] == "starter" and known.name == made_with.name
+                if starter or known.resolve() == made_with.resolve():
+                    return row
         return None
 
     def _rows(self, actor: Actor, version: Row, indexes: list[int]) -> dict[int, Row]:
