@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import curate_job, finding_drawer, queries, tables, text, ui
+from app import curate_job, curate_options, finding_drawer, queries, tables, text, ui
 from core.curation.analysis import USUAL
 from core.curation.detectors import DETECTORS
 from core.curation.findings import KINDS, SEVERITIES
@@ -52,9 +52,10 @@ def show(version: Row) -> None:
                 f"{text.plural(version['row_count'], 'row')}.",
                 icon=":material/check_circle:",
             )
+            _options(version, status)
         return
     _strip(counts, status, decided)
-    _list(version, every, decided)
+    _list(version, every, decided, status)
 
 
 def kind_name(kind: str) -> str:
@@ -92,8 +93,8 @@ def _strip(counts: Mapping[str, Any], status: Mapping[str, Any], decided: int) -
     )  # fmt: skip
 
 
-def _list(version: Row, counts: Mapping[str, Any], decided: int) -> None:
-    filters = _filters(counts, decided)
+def _list(version: Row, counts: Mapping[str, Any], decided: int, status: Mapping[str, Any]) -> None:
+    filters = _filters(counts, decided, version, status)
     total = queries.read("curation", "count", version["id"], **filters)
     if not total:
         st.info("No finding matches these filters.", icon=":material/filter_alt:")
@@ -127,7 +128,9 @@ def _list(version: Row, counts: Mapping[str, Any], decided: int) -> None:
     ui.drawer("Finding", clears=key)(finding_drawer.show)(version, filters, total, key)
 
 
-def _filters(counts: Mapping[str, Any], decided: int) -> dict[str, Any]:
+def _filters(
+    counts: Mapping[str, Any], decided: int, version: Row, status: Mapping[str, Any]
+) -> dict[str, Any]:
     kinds = [kind for kind in KINDS if kind in counts["kinds"]]
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         kind = st.selectbox(
@@ -150,6 +153,7 @@ def _filters(counts: Mapping[str, Any], decided: int) -> dict[str, Any]:
                 on_change=_first_page,
                 help="Hits that somebody accepted, rejected or edited under Personal data",
             )  # fmt: skip
+        _options(version, status)
     if kind:
         st.caption(f"{text.count(counts['kinds'][kind])} of this kind: {KINDS[kind].lower()}.")
     return {"kind": kind, "severity": severity, "search": search or "", "include_decided": too}
@@ -165,6 +169,12 @@ def as_listed(row: Row) -> Row:
         "kind": kind_name(row["kind"]),
         "numbers": f"{numbers} +{text.count(more)}" if more > 0 else numbers,
     }
+
+
+def _options(version: Row, status: Mapping[str, Any]) -> None:
+    """How it was looked, and the way to look otherwise."""
+    if ui.may("datasets.write") and not curate_job.is_running(status):
+        curate_options.popover(version, status)
 
 
 def _first_page() -> None:

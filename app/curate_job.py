@@ -5,13 +5,13 @@ Knows: an analysis as a job. Does not know: what it finds.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
-from app import text, ui
+from app import curate_options, text, ui
+from app.curate_options import about
 from core.store.database import Row
 
 SENTENCE = (
@@ -34,7 +34,9 @@ def is_running(found: dict[str, Any]) -> bool:
 
 def first(version: Row, key: str) -> None:
     """The state before anybody has looked: what would be done, and the button."""
-    estimate = ui.workbench().curation.estimate(ui.actor(), version["id"])
+    estimate = ui.workbench().curation.estimate(
+        ui.actor(), version["id"], options=curate_options.chosen(version["id"])
+    )
     rows = text.plural(estimate["row_count"], "row")
     may = ui.may("datasets.write")
     ui.empty_state(
@@ -47,20 +49,17 @@ def first(version: Row, key: str) -> None:
         args=(version["id"],),
         key=key,
     )
+    if may:
+        with st.container(horizontal=True, horizontal_alignment="center"):
+            curate_options.popover(version, {"parts": []})
 
 
 def start(version_id: str, detectors: list[str] | None = None, *, again: bool = False) -> None:
-    """Begin, as a job; for callbacks."""
-    ui.workbench().curation.analyse(ui.actor(), version_id, detectors=detectors, again=again)
-
-
-def about(seconds: float) -> str:
-    """A rough duration in words."""
-    if seconds < 50:
-        return f"about {max(5, math.ceil(seconds / 5) * 5)} s"
-    if seconds < 5_400:
-        return f"about {max(1, round(seconds / 60))} min"
-    return f"about {seconds / 3_600:.1f} h"
+    """Begin, as a job, with the options that were chosen last for this version; for callbacks."""
+    ui.workbench().curation.analyse(
+        ui.actor(), version_id, detectors=detectors, again=again,
+        options=curate_options.chosen(version_id),
+    )  # fmt: skip
 
 
 @st.fragment(run_every=1)

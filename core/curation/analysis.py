@@ -75,6 +75,8 @@ PARTS: dict[str, Part] = {
     "map": Part("Map", 15.0, 1.5),
 }
 """In the order they run: the cheap ones first, those that embed last, when one has embedded."""
+PERPLEXITY = Part("Perplexity", 10.0, 400.0)
+"""Of the starter model; a part of the signals, for those rows that are read."""
 USUAL = tuple(name for name in PARTS if name not in ("checks", "map"))
 """What is done when nobody says what: checks run by themselves, the map finds no faults."""
 
@@ -133,10 +135,22 @@ def is_done(folder: Path, name: str, key: str) -> bool:
     return bool(record.get("state") == "done" and record.get("key") == key)
 
 
-def estimate_s(names: Sequence[str], row_count: int, bytes_per_row: float = 300.0) -> float:
+def estimate_s(
+    names: Sequence[str],
+    row_count: int,
+    bytes_per_row: float = 300.0,
+    options: Mapping[str, Mapping[str, Any]] | None = None,
+) -> float:
     """About how long these parts take on this many rows; rows of more text take longer."""
     scale = max(0.25, bytes_per_row / 300.0)
-    return sum(PARTS[n].start_s + PARTS[n].row_ms / 1000 * row_count * scale for n in names)
+    seconds = sum(PARTS[n].start_s + PARTS[n].row_ms / 1000 * row_count * scale for n in names)
+    asked = (options or {}).get("signals", {})
+    if "signals" in names and asked.get("perplexity"):
+        from core.curation.signals import PERPLEXITY_ROWS
+
+        read = min(row_count, int(asked.get("perplexity_rows") or PERPLEXITY_ROWS))
+        seconds += PERPLEXITY.start_s + PERPLEXITY.row_ms / 1000 * read * min(scale, 4.0)
+    return seconds
 
 
 class Analysis:
@@ -152,7 +166,10 @@ class Analysis:
         self._folder = findings_folder(table.path)
         self._row_count = table.count()
         self._names = order(asked["parts"])
-        weights = [max(0.1, estimate_s([name], self._row_count)) for name in self._names]
+        weights = [
+            max(0.1, estimate_s([name], self._row_count, options=asked["options"]))
+            for name in self._names
+        ]
         self._weights = {
             name: weight / sum(weights) for name, weight in zip(self._names, weights, strict=True)
         }
@@ -253,7 +270,8 @@ class Analysis:
         """By the pace of this attempt, once it says something; before that by the estimate."""
         passed, moved = time.monotonic() - self._began, done - self._share_at_start
         if moved < 0.05:
-            return round(estimate_s(self._names, self._row_count) * (1 - done), 1)
+            whole = estimate_s(self._names, self._row_count, options=self._asked["options"])
+            return round(whole * (1 - done), 1)
         return round(passed / moved * (1 - done), 1)
 
     def _told(self, name: str, error: Exception) -> dict[str, Any]:

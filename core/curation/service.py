@@ -84,18 +84,25 @@ class Curation:
 
     @action
     def estimate(
-        self, actor: Actor, version_id: str, *, detectors: Sequence[str] | None = None
+        self,
+        actor: Actor,
+        version_id: str,
+        *,
+        detectors: Sequence[str] | None = None,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> dict[str, Any]:
         """What `analyse` would do now: `parts` that are left, `row_count`, about `seconds`."""
         version = self._datasets.version(actor, version_id)
-        payload = self._payload(actor, version_id, detectors, {}, None)
+        payload = self._payload(actor, version_id, detectors, options or {}, None)
         folder = self._findings(version)
         left = [
             name
             for name in payload["parts"]
             if not analysis.is_done(folder, name, analysis.key_of(name, payload))
         ]
-        seconds = analysis.estimate_s(left, version["row_count"], _bytes_per_row(version))
+        seconds = analysis.estimate_s(
+            left, version["row_count"], _bytes_per_row(version), payload["options"]
+        )
         return {"parts": left, "row_count": version["row_count"], "seconds": seconds}
 
     @action
@@ -103,7 +110,8 @@ class Curation:
         """What has been looked for: `parts`, `analysed`, and the newest `job` or None.
 
         A part has `name`, `label`, `kinds`, `state` (none, running, done, failed), `at`,
-        `seconds`, `count` of findings, `notes` and `error` (title, message, hint).
+        `seconds`, `count` of findings, `notes`, the `options` that it was looked for with, and
+        `error` (title, message, hint).
         """
         version = self._datasets.version(actor, version_id)
         folder = self._findings(version)
@@ -112,6 +120,18 @@ class Curation:
         parts = [_part(folder, name, working=working) for name in PARTS]
         done = any(part["state"] in ("done", "failed") for part in parts)
         return {"parts": parts, "analysed": done, "job": job}
+
+    @action
+    def tokenizers(self, actor: Actor) -> Rows:
+        """The registered models whose tokenizer can count, by name: `model_id`, `name`, and
+        `perplexity`: whether the model beside it can be asked how surprised it is."""
+        found = []
+        for row in self._models.list(actor):
+            path = _tokenizer(Path(row["path"]) if row["path"] else None)
+            if path is not None:
+                speaks = row["kind"] == "chat" and (path.parent / "config.json").exists()
+                found.append({"model_id": row["id"], "name": row["name"], "perplexity": speaks})
+        return found
 
     @action
     def findings(
@@ -346,7 +366,7 @@ def _part(folder: Path, name: str, *, working: bool) -> dict[str, Any]:
         "label": PARTS[name].label,
         "kinds": list(kinds),
         "state": state,
-        **{key: record.get(key) for key in ("at", "seconds", "count", "notes", "error")},
+        **{key: record.get(key) for key in ("at", "seconds", "count", "notes", "options", "error")},
     }
 
 

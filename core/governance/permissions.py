@@ -174,6 +174,7 @@ ACTIONS: dict[str, str] = {
     "curation.analyse": "datasets.write",
     "curation.estimate": "workspace.read",
     "curation.status": "workspace.read",
+    "curation.tokenizers": "workspace.read",
     "curation.findings": "workspace.read",
     "curation.count": "workspace.read",
     "curation.finding": "workspace.read",

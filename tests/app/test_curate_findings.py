@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -88,6 +89,70 @@ def test_one_button_looks_for_everything_and_says_how_long(
     (job,) = workbench.jobs.list(OWNER, kind="dataset.analyse")
     assert job["subject_id"] == version["id"]
     assert any(found.label == "Stop" for found in page.button)
+
+
+def test_options_are_chosen_before_the_first_look_and_changed_after_it(
+    pages: Pages, workbench: Workbench, version: Version
+) -> None:
+    page = pages.open("curate", version=version["id"])
+    before = next(c.value for c in page.caption if c.value.startswith("With these it takes"))
+    page.toggle(key=f"look-perplexity-{version['id']}").set_value(True).run()
+    page.slider(key=f"look-near-{version['id']}").set_value(0.9).run()
+    assert not page.exception
+    after = next(c.value for c in page.caption if c.value.startswith("With these it takes"))
+    assert before != after, "perplexity costs something"
+    workbench.supervisor.stop()
+    button(page, "Look for faults in 5 rows").click().run()
+    (job,) = workbench.jobs.list(OWNER, kind="dataset.analyse")
+    options = {"signals": {"perplexity": True}, "near": {"threshold": 0.9}}
+    spec = workbench.curation._job_folder(job["id"]).spec()
+    assert spec.payload["options"] == options
+
+
+def test_another_threshold_is_looked_for_anew_and_nothing_else_is(
+    pages: Pages, workbench: Workbench, version: Version
+) -> None:
+    asked = {"near": {"threshold": 0.9}}
+    names = ["exact", "near"]
+    ended(workbench, workbench.curation.analyse(OWNER, version["id"], detectors=names,
+                                                options=asked))  # fmt: skip
+    page = pages.open("curate", version=version["id"])
+    assert not page.exception
+    slider = page.slider(key=f"look-near-{version['id']}")
+    assert slider.value == 0.9
+    assert "The version was looked at with these." in texts(page)
+    slider.set_value(0.75).run()
+    assert "Looks again for: near duplicates." in texts(page)
+    button(page, "Look again").click().run()
+    assert not page.exception
+    newest = workbench.jobs.list(OWNER, kind="dataset.analyse")[0]
+    ended(workbench, newest["id"])
+    parts = {p["name"]: p for p in workbench.curation.status(OWNER, version["id"])["parts"]}
+    assert parts["near"]["options"] == {"threshold": 0.75}
+    assert parts["exact"]["state"] == "done"
+    assert not pages.open("curate", role="lead", version=version["id"]).slider
+
+
+def test_the_tokenizers_of_registered_models_can_count(
+    workbench: Workbench, version: Version, tmp_path: Path
+) -> None:
+    assert workbench.curation.tokenizers(OWNER) == []
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for name in ("tokenizer.json", "config.json"):
+        (folder / name).write_text("{}")
+    workbench.store.insert(
+        "models",
+        {"id": "mod_1", "name": "Mine", "kind": "chat", "source": "path", "location": str(folder),
+         "path": str(folder), "details": "{}", "created_by": "me", "created_at": "2026-01-01"},
+    )  # fmt: skip
+    (found,) = workbench.curation.tokenizers(OWNER)
+    assert found == {"model_id": "mod_1", "name": "Mine", "perplexity": True}
+    cheap = workbench.curation.estimate(OWNER, version["id"], detectors=["signals"])
+    dear = workbench.curation.estimate(
+        OWNER, version["id"], detectors=["signals"], options={"signals": {"perplexity": True}}
+    )
+    assert dear["seconds"] > cheap["seconds"] + 10
 
 
 def test_a_lead_reads_and_starts_nothing(
