@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from core.curation.groups import Union
 from core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -53,21 +54,11 @@ def joined(count: int, sets: Iterable[Sequence[int]]) -> np.ndarray[Any, Any]:
     """
     import numpy as np
 
-    parent = list(range(count))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
+    union = Union(count)
     for rows in sets:
-        first = root(rows[0]) if len(rows) else 0
         for row in rows[1:]:
-            other = root(row)
-            low, high = min(first, other), max(first, other)
-            parent[high] = first = low
-    return np.array([root(row) for row in range(count)], dtype=np.int64)
+            union.join(rows[0], row)
+    return np.array([union.find(row) for row in range(count)], dtype=np.int64)
 
 
 def assign(
