@@ -41,3 +41,17 @@ def test_slots_grow_and_keep_what_is_in_them() -> None:
     cache.reserve(2, 10)
     cache.restore(1, saved, 3)
     assert torch.equal(cache.snapshot(1, 3)[1], new[0, :, :3])
+
+
+def test_slots_double_so_that_joining_rows_rarely_copy_everything() -> None:
+    cache = SlotCache()
+    cache.reserve(1, 10)
+    cache.plan = Plan([], [Segment(slot=0, past=0, size=5)])
+    cache.update(torch.randn(1, 2, 5, 16), torch.randn(1, 2, 5, 16), 0)
+    copies = 0
+    for slots in range(1, 65):
+        before = cache.slot_count
+        cache.reserve(slots, 10)
+        copies += cache.slot_count != before
+    assert copies <= 6
+    assert cache.slot_count == 64

@@ -42,7 +42,7 @@ def pack(model: torch.nn.Module) -> int:
         (parent, name, child)
         for parent in model.modules()
         for name, child in parent.named_children()
-        if type(child) is torch.nn.Linear and _suits(child.weight)
+        if type(child) is torch.nn.Linear and suits(child.weight)
     ]
     if not found or not _works(found[0][2]):
         return 0
@@ -51,12 +51,13 @@ def pack(model: torch.nn.Module) -> int:
     return len(found)
 
 
-def _suits(weight: torch.Tensor) -> bool:
+def suits(weight: torch.Tensor) -> bool:
+    """True for what oneDNN's fp32 products take."""
     return bool(weight.device.type == "cpu" and weight.dtype == torch.float32)
 
 
 def _works(linear: torch.nn.Linear) -> bool:
-    if not _has_kernels():
+    if not has_kernels():
         return False
     rows = torch.randn(3, linear.in_features)
     try:
@@ -67,6 +68,7 @@ def _works(linear: torch.nn.Linear) -> bool:
     return same
 
 
-def _has_kernels() -> bool:
+def has_kernels() -> bool:
+    """True where this torch and this processor have oneDNN."""
     found: Any = torch.backends.mkldnn
     return bool(found.is_available())

@@ -68,13 +68,14 @@ class SlotMemory:
         self._cache.plan = plan
         tokens, positions, last = _batch(self._decoding, reading)
         at = {id(row): i for i, row in enumerate(self._decoding)}
-        speaking = [*(at[id(row)] for row in decoding), *last]
+        speaking = torch.tensor([*(at[id(row)] for row in decoding), *last], device=device)
+        plan.speaking = speaking
         use(self._cache)
         out = self._model(
             input_ids=torch.from_numpy(tokens)[None].to(device),
             position_ids=torch.from_numpy(positions)[None].to(device),
             past_key_values=self._cache,
-            logits_to_keep=torch.tensor(speaking, device=device),
+            logits_to_keep=speaking,
             **forward_arguments(),
         )
         logits: torch.Tensor = out.logits[0]

@@ -43,21 +43,29 @@ class Plan:
     positions: torch.Tensor = field(init=False)
     mask: torch.Tensor | None = field(init=False)
     """(rows, 1, 1, longest): minus infinity past each row's end; None when all are equal."""
+    causal: list[torch.Tensor | None] = field(init=False)
+    """One mask a segment, (size, past + size); None where there is no past to see in full."""
+    speaking: torch.Tensor | None = None
+    """The tokens whose scores are asked for; the last layer may leave out the others."""
+    turns: tuple[torch.Tensor, torch.Tensor] | None = None
+    """The model's cosines, and what `fusing` made of them for all layers."""
 
     def __post_init__(self) -> None:
         count = len(self.lengths)
+        self.causal = [None] * len(self.segments)
         self.rows = torch.arange(count)
         self.positions = torch.tensor(self.lengths, dtype=torch.long)
         self.mask = None
 
     def place(self, device: torch.device, dtype: torch.dtype) -> None:
-        """Move the index tensors to the device and make the mask."""
+        """Move the index tensors to the device and make the masks, once for all layers."""
         self.rows, self.positions = self.rows.to(device), self.positions.to(device)
         if self.lengths and min(self.lengths) != max(self.lengths):
             steps = torch.arange(self.longest, device=device)
             beyond = steps[None, :] > self.positions[:, None]
             mask = torch.zeros(beyond.shape, dtype=dtype, device=device)
             self.mask = mask.masked_fill_(beyond, float("-inf"))[:, None, None, :]
+        self.causal = [_causal(segment, device, dtype) for segment in self.segments]
 
     @property
     def longest(self) -> int:
@@ -76,9 +84,18 @@ class SlotCache(Cache):  # type: ignore[misc]
         self._slots = 0
         self._tokens = 0
 
+    @property
+    def slot_count(self) -> int:
+        """Slots that there is room for."""
+        return self._slots
+
     def reserve(self, slots: int, tokens: int) -> None:
-        """Make room; what is there is kept. Memory is touched only when it is written."""
-        self._slots = max(self._slots, slots)
+        """Make room; what is there is kept. Memory is touched only when it is written.
+
+        Slots double: one more at a time would copy everything for every row that joins.
+        """
+        if slots > self._slots:
+            self._slots = max(slots, 2 * self._slots)
         self._tokens = max(self._tokens, -(-tokens // GROW_TOKENS) * GROW_TOKENS)
         for store in (self._keys, self._values):
             for layer, old in enumerate(store):
@@ -188,9 +205,9 @@ def attend(
     if count:
         parts.append(_decode(query[0, :, :count].transpose(0, 1), key, value, plan, scale))
     start = count
-    for segment in plan.segments:
+    for segment, mask in zip(plan.segments, plan.causal, strict=True):
         part = query[:, :, start : start + segment.size]
-        parts.append(_read(part, key, value, segment, scale))
+        parts.append(_read(part, key, value, segment, mask, scale))
         start += segment.size
     joined = parts[0] if len(parts) == 1 else torch.cat(parts)
     return joined.unsqueeze(0), None
@@ -227,26 +244,32 @@ def _together(rows: torch.Tensor, common: torch.Tensor) -> torch.Tensor:
 
 
 def _read(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, segment: Segment, scale: float
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    segment: Segment,
+    mask: torch.Tensor | None,
+    scale: float,
 ) -> torch.Tensor:
     """A segment of one prompt, (1, heads, size, dim) -> (size, heads, dim), causal."""
     end = segment.past + segment.size
-    keys = key[segment.slot : segment.slot + 1, :, :end]
-    values = value[segment.slot : segment.slot + 1, :, :end]
-    mask = None
-    if segment.past and segment.size > 1:
-        mask = torch.ones(segment.size, end, dtype=torch.bool, device=query.device)
-        mask = mask.tril(diagonal=segment.past)
     out = torch.nn.functional.scaled_dot_product_attention(
         query,
-        keys,
-        values,
+        key[segment.slot : segment.slot + 1, :, :end],
+        value[segment.slot : segment.slot + 1, :, :end],
         attn_mask=mask,
         is_causal=mask is None and segment.size > 1,
         scale=scale,
-        enable_gqa=query.shape[1] != keys.shape[1],
+        enable_gqa=query.shape[1] != key.shape[1],
     )
     return out[0].transpose(0, 1)
+
+
+def _causal(segment: Segment, device: torch.device, dtype: torch.dtype) -> torch.Tensor | None:
+    if not segment.past or segment.size == 1:
+        return None
+    mask = torch.full((segment.size, segment.past + segment.size), float("-inf"), device=device)
+    return mask.triu(diagonal=segment.past + 1).to(dtype)
 
 
 AttentionInterface.register(ATTENTION, attend)

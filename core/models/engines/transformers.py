@@ -14,6 +14,7 @@ import torch
 from core.errors import Invalid
 from core.models.engines import Progress, Rendered, Request, Sink
 from core.models.engines.batching import Batcher, Memory, Row, as_tokens
+from core.models.engines.fusing import fuse
 from core.models.engines.packing import pack
 from core.models.engines.plain import PlainMemory
 from core.models.engines.sampling import Sampler
@@ -56,6 +57,8 @@ class TransformersEngine:
         }
         gpu = model.device.type != "cpu"
         if not gpu:
+            if ragged:  # fused layers keep their keys and values in slots
+                fuse(model)
             pack(model)
         give_back_memory()
         self._batcher = Batcher(
