@@ -13,12 +13,17 @@ from typing import Any
 import streamlit as st
 
 from app import curate_try, curate_versions, queries, text, ui
+from core.curation.arguments import arguments_of
 from core.curation.steps import STEPS
 from core.store.database import Row
 
 SAVING = "curate-job"
 """Session state: the job that saves; when it has ended well, its version is opened."""
 SHOWN_STEPS = 8
+COUNTED = {
+    "only": ("only", "hit"), "leave": ("but for", "hit"), "replacements": ("own texts for", "hit"),
+}  # fmt: skip
+"""Arguments that are counted, where the label does not say it."""
 
 
 def add(version: Row, step: dict[str, Any]) -> None:
@@ -32,17 +37,34 @@ def add(version: Row, step: dict[str, Any]) -> None:
 
 def describe(step: dict[str, Any]) -> str:
     """A step's arguments in a few words, in Markdown."""
-    said = []
-    for name, value in step.items():
-        if name in ("step", "note", "match") or value in (None, "", [], False):
-            continue
-        if isinstance(value, list) and (len(value) > 3 or not all(isinstance(v, str)
-                                                                  for v in value)):  # fmt: skip
-            said.append(f"{text.plural(len(value), name.rstrip('s'), name)}")
-            continue
-        shown = ", ".join(value) if isinstance(value, list) else str(value)
-        said.append(f"{name} {text.escape(text.shorten(shown, 60))}")
+    labels = {a.name: a.label.lower() for a in arguments_of(str(step.get("step"))) or ()}
+    said = [
+        _argument(name, labels.get(name, name.replace("_", " ")), value)
+        for name, value in step.items()
+        if name not in ("step", "note", "match") and value not in (None, "", [], {}, False)
+    ]
     return " · ".join(said)
+
+
+def _argument(name: str, label: str, value: Any) -> str:
+    if value is True:
+        return label
+    if name == "fractions" and isinstance(value, dict):
+        return ", ".join(f"{text.escape(str(k))} {share:.4g} %" for k, share in _shares(value))
+    if isinstance(value, dict):
+        shown = ", ".join(f"{key} {one}" for key, one in value.items())
+    elif isinstance(value, list):
+        if len(value) > 3 or not all(isinstance(one, str) for one in value):
+            before, noun = COUNTED.get(name, ("", label.rstrip("s")))
+            return f"{before} {text.plural(len(value), noun)}".strip()
+        shown = ", ".join(value)
+    else:
+        shown = str(value)
+    return f"{label} {text.escape(text.shorten(shown, 60))}"
+
+
+def _shares(fractions: dict[str, float]) -> list[tuple[str, float]]:
+    return [(name, 100 * share) for name, share in fractions.items()]
 
 
 def bar(version: Row) -> None:

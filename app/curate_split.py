@@ -69,7 +69,9 @@ def _counts(version: Row) -> None:
             columns |= {
                 f"label {name}": tables.number(str(name or "no value"), width=90) for name in labels
             }
-        rows = [{**row, "share": row["row_count"] / total} for row in by_split.values()]
+        usual = list(DEFAULT_FRACTIONS)
+        order = sorted(by_split, key=lambda one: usual.index(one) if one in usual else len(usual))
+        rows = [{**by_split[one], "share": by_split[one]["row_count"] / total} for one in order]
         tables.show(rows, columns, alt="Rows by split", height="content")
 
 

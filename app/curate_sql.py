@@ -28,7 +28,7 @@ def show(version: Row) -> None:
             "One SELECT",
             ui.param("sql") or _example(version),
             height=150,
-            key=f"sql-{version['id']}",
+            key=f"mono-sql-{version['id']}",
         )
         asked = st.form_submit_button("Run query", type="primary", shortcut="Mod+Enter")
     if asked:

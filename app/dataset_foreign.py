@@ -114,7 +114,7 @@ def _file() -> Chosen | None:
 
 def _query() -> str:
     query = st.text_area(
-        "Query", key="import-query", placeholder=QUERY, height=110,
+        "Query", key="mono-import-query", placeholder=QUERY, height=110,
         help="One SELECT statement. The database is only read, and nothing beyond it.",
     )  # fmt: skip
     return query.strip().rstrip(";").strip()

@@ -106,7 +106,7 @@ def _body(dataset: Row | None) -> None:
     with ui.errors(stop=True):
         chosen = dataset_source.choose()
     if chosen is None:
-        if dataset is None:
+        if dataset is None and dataset_source.is_upload():
             _samples()
         return
     last: dict[str, Any] = st.session_state.setdefault(PREVIEWS, {}).get(chosen.key, {})

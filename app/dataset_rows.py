@@ -13,6 +13,7 @@ import streamlit as st
 
 from app import queries, tables, text, ui
 from core.datasets.mapping import ROLES
+from core.datasets.values import INTEGER, NUMBER
 from core.store.database import Row
 
 PER_PAGE = 50
@@ -120,7 +121,10 @@ def _columns(version: Row) -> dict[str, Any]:
         "_number": tables.number("Row", width=56),
         **{
             c["name"]: tables.text(
-                c["name"], width=widths[c["role"]], help=f"{c['role']}: {ROLES[c['role']]}"
+                c["name"],
+                width=widths[c["role"]],
+                help=f"{c['role']}: {ROLES[c['role']]}",
+                right=c["type"] in (INTEGER, NUMBER),
             )
             for c in columns
         },

@@ -56,6 +56,11 @@ def choose() -> Chosen | None:
     return Chosen(upload.file_id, upload.name, _put_down(upload))
 
 
+def is_upload() -> bool:
+    """Whether a file of one's own is asked for."""
+    return st.session_state.get("import-from", FROM[0]) == FROM[0]
+
+
 def options(chosen: Chosen, last: dict[str, Any]) -> dict[str, Any]:
     """How the file is read, where a person says so; `last` is the preview before, or nothing."""
     suffix = PurePath(chosen.filename).suffix.lower()

@@ -31,8 +31,6 @@ COLUMNS = {
 
 def show(dataset: Row, versions: list[Row]) -> None:
     """The list; below it the version that is selected, by a click or by `?version=`."""
-    if dataset["description"]:
-        st.markdown(text.escape(dataset["description"]))
     version = _pick(dataset, versions)
     _head(dataset, version, versions)
     others = [row for row in versions if row["id"] != version["id"]]

@@ -20,9 +20,18 @@ from core.store.database import Row
 Columns = Mapping[str, Any]
 
 
-def text(label: str, *, width: Any = None, pinned: bool = False, help: str | None = None) -> Any:
-    """A column of words."""
-    return st.column_config.TextColumn(label, width=width, pinned=pinned, help=help)
+def text(
+    label: str,
+    *,
+    width: Any = None,
+    pinned: bool = False,
+    help: str | None = None,
+    right: bool = False,
+) -> Any:
+    """A column of words; `right` for numbers that are shown as they are, such as a year."""
+    return st.column_config.TextColumn(
+        label, width=width, pinned=pinned, help=help, alignment="right" if right else None
+    )
 
 
 def number(label: str, *, unit: str = "", decimals: int | None = None, **options: Any) -> Any:

@@ -37,7 +37,7 @@ def show_dataset(dataset: Row) -> None:
     licence = f" Licence: {dataset['license']}." if dataset["license"] else ""
     page = ui.page(
         text.escape(dataset["name"]),
-        text.escape((text.shorten(dataset["description"], 120) or "No description.") + licence),
+        text.escape((text.shorten(dataset["description"], 200) or "No description.") + licence),
         key="datasets",
     )
     writes = ui.may("datasets.write")

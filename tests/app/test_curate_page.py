@@ -233,6 +233,13 @@ def test_a_lead_reads_and_changes_nothing(pages: Pages, tickets: dict[str, Any])
 
 def test_a_step_and_a_filter_in_words() -> None:
     assert describe({"step": "trim", "columns": ["a", "b"]}) == "columns a, b"
-    assert describe({"step": "drop_rows", "row_ids": ["r"] * 9, "reason": ""}) == "9 row_ids"
+    assert describe({"step": "drop_rows", "row_ids": ["r"] * 9, "reason": ""}) == "9 rows"
+    split = {"fractions": {"train": 0.8, "test": 0.2}, "together": ["exact", "near"], "keep": True}
+    assert describe({"step": "split", **split}) == (
+        "train 80 %, test 20 % · keep together exact, near · keep what is split already"
+    )
+    found = {"step": "drop_where", "where": [{"column": "a", "op": "empty"}], "match": "all"}
+    assert describe(found) == "1 condition"
+    assert describe({"step": "redact", "only": [{}, {}], "types": []}) == "only 2 hits"
     said = curate_filter.said([{"column": "a", "op": "contains", "value": "x*y"}])
     assert said == r"`a` contains **x\*y**"

@@ -78,10 +78,10 @@ def test_a_query_on_a_file_is_looked_at_mapped_and_imported(
     look(page)
     assert "Path is empty" in shown(page)
     page.text_input(key="import-database-path").input(str(path))
-    page.text_area(key="import-query").input("SELECT nothing FROM tickets")
+    page.text_area(key="mono-import-query").input("SELECT nothing FROM tickets")
     look(page)
     assert "could not run the query" in shown(page)
-    page.text_area(key="import-query").input(
+    page.text_area(key="mono-import-query").input(
         "SELECT question, answer FROM tickets WHERE closed = 1;"
     )
     look(page)
@@ -106,7 +106,7 @@ def test_postgres_is_looked_at_and_imported_and_the_password_is_let_go(
                        ("user", postgres["user"]), ("password", "wrong")):  # fmt: skip
         page.text_input(key=f"import-{key}").input(value)
     page.number_input(key="import-port").set_value(postgres["port"])
-    page.text_area(key="import-query").input("SELECT q, n FROM t WHERE n < 12 ORDER BY n")
+    page.text_area(key="mono-import-query").input("SELECT q, n FROM t WHERE n < 12 ORDER BY n")
     look(page)
     assert "The database cannot be read" in shown(page)
     page.text_input(key="import-password").input(PASSWORD)
