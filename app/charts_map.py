@@ -56,7 +56,12 @@ def dataset_map(points: Mapping[str, Any], *, theme: Theme, texts: list[str]) ->
         height=HEIGHT,
         margin={"l": 0, "r": 0, "t": 8, "b": 0},
         dragmode="lasso",
-        legend={"orientation": "v", "itemsizing": "constant", "font": {"size": 11.5}},
+        legend={
+            "orientation": "v",
+            "itemsizing": "constant",
+            "font": {"size": 11.5},
+            **{"x": 1.01, "xanchor": "left", "y": 1, "yanchor": "top"},  # beside the points
+        },
         hoverlabel={"align": "left"},
         modebar={
             "bgcolor": "rgba(0,0,0,0)",

@@ -68,8 +68,12 @@ def _groups(version: Row, kind: str, counted: dict[str, Any]) -> None:
         )  # fmt: skip
         members = _members(version, found)
     said.markdown(
-        f"**{text.count(offset + 1)} to {text.count(offset + len(found))}** of "
-        f"{text.plural(total, 'group')}"
+        (
+            f"**{text.count(offset + 1)} to {text.count(offset + len(found))}** of "
+            f"{text.plural(total, 'group')}"
+            if total > 1
+            else "**1 group**"
+        )
         + (f" :gray[· similarity is the {LINKS[kind]}]" if kind in LINKS else "")
     )
     pending = queries.read("recipes", "pending", version["id"])
@@ -109,7 +113,8 @@ def _choose_kind(counts: dict[str, int], parts: dict[str, Row]) -> str:
     def label(kind: str) -> str:
         state = parts[kind]["state"]
         count = counts.get(f"{kind}_duplicate", 0)
-        return f"{KINDS[kind]} ({text.count(count) if state == 'done' else state})"
+        told = {"done": text.count(count), "none": "not looked for"}.get(state, state)
+        return f"{KINDS[kind]} ({told})"
 
     chosen = st.segmented_control(
         "Kind of duplicates", list(KINDS), format_func=label, default=_first_kind(counts),
@@ -144,7 +149,7 @@ def _apply_to_all(
 ) -> None:
     pending = queries.read("recipes", "pending", version["id"])
     with st.popover(
-        f"Apply rule to all {text.plural(groups, 'group')}",
+        f"Apply rule to all {text.plural(groups, 'group')}" if groups > 1 else "Apply the rule",
         icon=":material/rule:",
         key=f"dup-rule-{kind}-{len(pending)}",  # another one, closed, once the step is there
     ):

@@ -100,11 +100,11 @@ def bar(version: Row) -> None:
 def _step(version: Row, row: Row, count: int, does: str) -> None:
     """One line: what it is and does, earlier, out."""
     at = row["index"]
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(
-            f"{at + 1}. **{text.escape(row['label'])}** :gray[{describe(row['step'])}]",
-            width="stretch",
-        )
+    said, acts = st.columns([5, 3], vertical_alignment="center", gap="small")
+    said.markdown(f"{at + 1}. **{text.escape(row['label'])}** :gray[{describe(row['step'])}]")
+    with acts.container(
+        horizontal=True, horizontal_alignment="right", vertical_alignment="center", gap="small"
+    ):
         if does:
             st.markdown(f":gray[{does}]", width="content")
         if count > 1:

@@ -104,13 +104,8 @@ class Workbench:
             "dataset.import": datasets._staging.finish,
             "dataset.curate": recipes._finish,
         }
-        versions = Versions(
-            store,
-            datasets,
-            gates=[checks._gate],
-            uses=[partial(runs_of, store)],
-            vectors=vectors_of,
-        )
+        versions = Versions(store, datasets, gates=[checks._gate],
+                            uses=[partial(runs_of, store)], vectors=vectors_of)  # fmt: skip
         ingest = Ingest(store)
         workbench = cls(
             settings=settings,
