@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -22,6 +23,17 @@ from tests.pages_runner import Pages
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+
+# Two cores shared with model workers: how long an example takes says nothing here. A suite that
+# decides what lands draws the same examples each time; HYPOTHESIS_PROFILE=search looks for others.
+hypothesis.settings.register_profile("search", deadline=None)
+hypothesis.settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",  # Chromium refuses its sandbox to root

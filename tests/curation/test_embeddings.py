@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from core.curation import embeddings
 from core.curation.embeddings import Cache, embedded, embedding_model_path, key_of, model_identity
 from core.curation.tools import Tools
 from core.errors import ModelUnavailable
+from core.settings import PROJECT_ROOT
 
 TEXTS = ["Where is my order?", "A much longer text " * 30, "", "Where is my order?", "中文 👍"]
 
@@ -128,13 +130,13 @@ def write_many(path: Path, seed: int) -> None:
 
 def test_several_processes_write_and_read_at_once(tmp_path: Path) -> None:
     path = tmp_path / "cache.sqlite"
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=write_many, args=(path, seed)) for seed in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-        assert worker.exitcode == 0
+    code = "import sys, pathlib; from tests.curation.test_embeddings import write_many; "
+    code += "write_many(pathlib.Path(sys.argv[1]), int(sys.argv[2]))"
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), str(seed)], cwd=PROJECT_ROOT)
+        for seed in range(3)
+    ]
+    assert [worker.wait(90) for worker in workers] == [0, 0, 0]
     keys = [key_of(f"{seed}-{at}") for seed in range(3) for at in range(20)]
     found = [key for part, _ in Cache(path).read(keys) for key in part]
     assert sorted(found) == sorted(keys)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import hypothesis
 import pytest
 
 from core.evals.variants import Variant
@@ -19,10 +18,6 @@ from core.models.spec import WorkerSpec
 from core.settings import Settings
 from core.store.database import Row
 from core.workbench import OWNER, Workbench
-
-# Two cores shared with model workers: how long an example takes says nothing here.
-hypothesis.settings.register_profile("busy machine", deadline=None)
-hypothesis.settings.load_profile("busy machine")
 
 LABELS = ("billing", "shipping", "account", "bug")
 
