@@ -30,6 +30,9 @@ MOST_BYTES = 64 * 1024 * 1024
 Step = dict[str, Any]
 
 
+_YAML_BREAKS = {"\x85", "\u2028", "\u2029", "\ufeff"}
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Steps in order, and how the file before them is read."""
@@ -62,9 +65,19 @@ class Recipe:
         """As YAML that `parse` reads as the same recipe."""
         import yaml
 
-        return yaml.safe_dump(
-            self.to_dict(), sort_keys=False, allow_unicode=True, width=100, default_flow_style=False
-        )
+        class Dumper(yaml.SafeDumper):
+            """Quotes what YAML takes for the end of a line, which PyYAML leaves bare."""
+
+        def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+            style = '"' if _YAML_BREAKS & set(value) else None
+            return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+        Dumper.add_representer(str, text)
+        dumped: str = yaml.dump(
+            self.to_dict(), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=100,
+            default_flow_style=False,
+        )  # fmt: skip
+        return dumped
 
     @property
     def content_hash(self) -> str:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.curation.conditions import OPERATORS
@@ -58,6 +58,8 @@ def refused(given: Any) -> Invalid | None:
     return None
 
 
+@example([{"step": "trim", "columns": ["\x85"]}])  # a line break to YAML
+@example([{"step": "trim", "columns": ["a\u2028b", "\ufeff", "x\x85 y"]}])
 @given(st.lists(steps, max_size=4))
 def test_what_is_dumped_parses_as_the_same_recipe(found: list[dict[str, Any]]) -> None:
     recipe = Recipe.parse({"recipe": 1, "steps": found})
