@@ -114,6 +114,16 @@ class JobFolder:
         return _tail(self.log_path, tail_bytes)
 
 
+def unexpected(error: Exception, trace_id: str) -> dict[str, Any]:
+    """What a result says of an error that is none of ours; the log has it under `trace_id`."""
+    return {
+        "type": "JobFailed",
+        "title": "The job ended in an unexpected error",
+        "message": f"{type(error).__name__}: {error}",
+        "hint": f"The log has the details under {trace_id}.",
+    }
+
+
 def _tail(path: Path, size: int) -> str:
     try:
         with path.open("rb") as file:

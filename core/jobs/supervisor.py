@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
-
-import duckdb
 
 from core.clock import utc_now
 from core.errors import LatheError
+from core.ids import new_id
 from core.jobs.context import SECRET
-from core.jobs.folder import JobFolder
+from core.jobs.finishing import Finisher, Finishing
+from core.jobs.folder import JobFolder, unexpected
 from core.jobs.kinds import KINDS
 from core.jobs.service import Jobs
 from core.processes import Detached
@@ -25,9 +26,10 @@ from core.store.database import Row, Store
 
 log = logging.getLogger(__name__)
 
-Finisher = Callable[[str, dict[str, Any], str], None]
-"""Takes a job's id, the value its work returned, and who started it. It may be called again for
-the same job after a crash, so it does nothing the second time; a LatheError fails the job."""
+FINISH_WAIT_S = 1.0
+"""So long a pass waits for a finisher that it has begun; most are done by then."""
+STOP_WAIT_S = 10.0
+"""So long the end of the app waits for one; the next start calls it again."""
 
 
 class Supervisor:
@@ -47,6 +49,7 @@ class Supervisor:
         """By job kind: what the owner of the database does once the work has succeeded."""
         self._interval_s = interval_s
         self._processes: dict[str, Detached] = {}
+        self._finishing: dict[str, Finishing] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -61,6 +64,8 @@ class Supervisor:
         self._jobs._wake.set()
         if self._thread is not None:
             self._thread.join()
+        for finishing in self._finishing.values():
+            finishing.wait(STOP_WAIT_S)
         for process in self._processes.values():  # else a worker that ends later stays a zombie
             threading.Thread(target=process.wait, name="lathe-reaper", daemon=True).start()
 
@@ -68,14 +73,17 @@ class Supervisor:
         """Look at every unfinished job once, then start what fits."""
         for row in self._unfinished():
             if row["state"] != "queued" or self._folder(row["id"]).result() is not None:
-                self._mirror(row)
+                try:
+                    self._mirror(row)
+                except Exception:  # one job that cannot be looked at holds up no other
+                    log.exception("job %s could not be looked at, it will be again", row["id"])
         self._start_queued()
 
     def _loop(self) -> None:
         while not self._stop.is_set():
             try:
                 self.step()
-            except (LatheError, duckdb.Error, OSError):
+            except Exception:  # the thread's edge: without it no job starts any more
                 log.exception("the supervisor stumbled, it will try again")
             self._jobs._wake.wait(self._interval_s)
             self._jobs._wake.clear()
@@ -93,7 +101,7 @@ class Supervisor:
         result = folder.result() or {}
         if now == "succeeded":
             result = self._finish(row, result)
-            now = str(result["state"])
+            now = str(result.get("state", "running"))
         progress = folder.progress()
         fresh = {
             "state": now,
@@ -118,16 +126,32 @@ class Supervisor:
         )
 
     def _finish(self, row: Row, result: dict[str, Any]) -> dict[str, Any]:
-        """Let the kind's finisher bring the value into the database; the result as it is then."""
+        """Let the kind's finisher bring the value into the database; the result as it is then,
+        without anything while the finisher is at it."""
         finisher = self._finishers.get(row["kind"])
         if finisher is None:
             return result
-        try:
-            finisher(row["id"], result.get("value") or {}, row["created_by"])
-        except LatheError as error:
-            self._folder(row["id"]).write_result("failed", error=error.to_dict())
-            return {"state": "failed", "error": error.to_dict()}
-        return result
+        job_id = row["id"]
+        at_it = self._finishing.get(job_id)
+        if at_it is None:
+            work = partial(finisher, job_id, result.get("value") or {}, row["created_by"])
+            at_it = self._finishing[job_id] = Finishing(work)
+            at_it.wait(FINISH_WAIT_S)
+        if at_it.running():
+            return {}
+        del self._finishing[job_id]
+        if at_it.error is None:
+            return result
+        told = self._told(job_id, at_it.error)
+        self._folder(job_id).write_result("failed", error=told)
+        return {"state": "failed", "error": told}
+
+    def _told(self, job_id: str, error: Exception) -> dict[str, Any]:
+        if isinstance(error, LatheError):
+            return error.to_dict()
+        trace_id = new_id("err")
+        log.error("job %s was not finished, error id %s", job_id, trace_id, exc_info=error)
+        return unexpected(error, trace_id)
 
     def _state(self, job_id: str, folder: JobFolder) -> str:
         process = self._processes.get(job_id)

@@ -17,7 +17,7 @@ from typing import Any
 from core.errors import LatheError
 from core.ids import new_id
 from core.jobs.context import Cancelled, JobContext
-from core.jobs.folder import JobFolder
+from core.jobs.folder import JobFolder, unexpected
 from core.jobs.kinds import KINDS
 from core.store.files import FileLock
 
@@ -48,7 +48,7 @@ def main(path: str) -> int:
         traceback.print_exc()
         print(f"error id {trace_id}", file=sys.stderr)  # noqa: T201
         context.spool.close()
-        folder.write_result("failed", error=_unexpected(error, trace_id))
+        folder.write_result("failed", error=unexpected(error, trace_id))
     return 0
 
 
@@ -56,15 +56,6 @@ def _function(kind: str) -> Callable[[JobContext], Any]:
     module, name = KINDS[kind].work.split(":")
     found: Callable[[JobContext], Any] = getattr(importlib.import_module(module), name)
     return found
-
-
-def _unexpected(error: Exception, trace_id: str) -> dict[str, Any]:
-    return {
-        "type": "JobFailed",
-        "title": "The job ended in an unexpected error",
-        "message": f"{type(error).__name__}: {error}",
-        "hint": f"The log has the details under {trace_id}.",
-    }
 
 
 if __name__ == "__main__":
