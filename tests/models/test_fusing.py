@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -112,3 +114,24 @@ def test_a_factor_that_no_part_shows_is_found_by_its_numbers() -> None:
 def test_other_precisions_are_left_alone() -> None:
     assert fuse(made(LlamaConfig).to(torch.bfloat16)) == 0
     assert fuse(torch.nn.Linear(3, 3)) == 0
+
+
+@pytest.mark.parametrize("part", ["", "self_attn", "mlp.down_proj"])
+def test_a_layer_somebody_listens_to_is_left_alone(part: str) -> None:
+    model = made(LlamaConfig)
+    seen: list[Any] = []
+    model.model.layers[1].get_submodule(part).register_forward_hook(lambda *a: seen.append(a[0]))
+    assert fuse(model) == 2
+    scores(model)
+    assert len(seen) == 3
+
+
+def test_the_weights_that_were_packed_are_freed() -> None:
+    model = made(LlamaConfig)
+    layer = model.model.layers[0]
+    held = [weakref.ref(p.weight) for p in (layer.self_attn.q_proj, layer.mlp.up_proj)]
+    held += [weakref.ref(model.model.layers[1].self_attn.o_proj), weakref.ref(layer)]
+    del layer
+    assert fuse(model) == 3
+    gc.collect()
+    assert [ref() for ref in held] == [None] * 4

@@ -55,3 +55,12 @@ def test_slots_double_so_that_joining_rows_rarely_copy_everything() -> None:
         copies += cache.slot_count != before
     assert copies <= 6
     assert cache.slot_count == 64
+
+
+def test_doubling_stays_within_the_memory_that_is_given() -> None:
+    cache = SlotCache()
+    for slots in range(1, 13):
+        cache.reserve(slots, 64, most_tokens=12 * 64)
+        assert slots <= cache.slot_count <= 12
+    cache.reserve(1, 20 * 64, most_tokens=12 * 64)  # one request may always have its context
+    assert cache.slot_count == 12

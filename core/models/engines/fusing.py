@@ -150,6 +150,13 @@ def _same(plain: Any, fused: torch.Tensor, rows: torch.Tensor) -> bool:
 
 
 def _tried(layer: Any, rows: torch.Tensor, positions: torch.Tensor, angles: Any) -> Any:
+    try:
+        return _outs(layer, rows, positions, angles)
+    finally:
+        use(None)
+
+
+def _outs(layer: Any, rows: torch.Tensor, positions: torch.Tensor, angles: Any) -> Any:
     cache = _OneLayer()
     cache.reserve(2, TRIED_TOKENS)
     halves = ((0, 4), (4, TRIED_TOKENS - 5), (TRIED_TOKENS - 1, 1))
@@ -170,7 +177,6 @@ def _tried(layer: Any, rows: torch.Tensor, positions: torch.Tensor, angles: Any)
                 position_embeddings=tuple(angle[:, part] for angle in angles),
             )
         )
-    use(None)
     return torch.cat(outs, dim=1)
 
 
@@ -189,7 +195,9 @@ class _OneLayer(SlotCache):
 
 
 def _looks_right(layer: torch.nn.Module) -> bool:
-    """Exactly the parts we know: a norm or a gate more would be left out silently."""
+    """Exactly the parts we know: a norm, a gate or a hook more would be left out silently."""
+    if any(module._forward_hooks or module._forward_pre_hooks for module in layer.modules()):
+        return False
     if {name for name, _ in layer.named_children()} != PARTS:
         return False
     attention, mlp = layer.get_submodule("self_attn"), layer.get_submodule("mlp")

@@ -46,7 +46,7 @@ class SlotMemory:
         longest = max(r.most_tokens for r in rows)
         if len(rows) > 1 and len(rows) * longest > self._budget_tokens:
             return False
-        self._cache.reserve(len(rows), longest)
+        self._cache.reserve(len(rows), longest, most_tokens=self._budget_tokens)
         keep = self._prefixes.worth(row.tokens, [other.tokens for other in waiting], known)
         if keep:
             self._keep[id(row)] = keep

@@ -89,14 +89,18 @@ class SlotCache(Cache):  # type: ignore[misc]
         """Slots that there is room for."""
         return self._slots
 
-    def reserve(self, slots: int, tokens: int) -> None:
+    def reserve(self, slots: int, tokens: int, *, most_tokens: int | None = None) -> None:
         """Make room; what is there is kept. Memory is touched only when it is written.
 
-        Slots double: one more at a time would copy everything for every row that joins.
+        Slots double: one more at a time would copy everything for every row that joins. But all
+        of them together do not take more than `most_tokens` for that.
         """
-        if slots > self._slots:
-            self._slots = max(slots, 2 * self._slots)
         self._tokens = max(self._tokens, -(-tokens // GROW_TOKENS) * GROW_TOKENS)
+        if slots > self._slots:
+            doubled = 2 * self._slots
+            if most_tokens is not None:
+                doubled = min(doubled, most_tokens // self._tokens)
+            self._slots = max(slots, doubled)
         for store in (self._keys, self._values):
             for layer, old in enumerate(store):
                 if old.shape[0] < self._slots or old.shape[2] < self._tokens:
