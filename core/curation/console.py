@@ -34,7 +34,7 @@ MOST_CHARACTERS = 20_000
 SOURCES = frozenset(
     {"BASE_TABLE", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST", "TABLE_FUNCTION"}
 )
-NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "CTE_NODE", "RECURSIVE_CTE_NODE"})
+NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +62,7 @@ def check_query(sql: str, tables: frozenset[str] | set[str]) -> str:
     parsed = _parsed(sql)
     if len(parsed) != 1:
         raise _refused(f"There are {len(parsed)} statements.", "Run one at a time.")
-    known = {name.lower() for name in tables} | set(_names_with(parsed))
-    for node in _dicts(parsed):
-        _check_node(node, known)
+    _check(parsed, frozenset(_folded(name) for name in tables))
     return sql
 
 
@@ -83,17 +81,30 @@ def ask(
     checked = check_query(sql, set(tables))
     began = time.perf_counter()
     with _sandbox(tables) as connection, interrupted_after(connection, timeout_s):
-        cursor = connection.execute(f"SELECT * FROM ({checked}\n) LIMIT {int(limit) + 1}")
-        columns = [column[0] for column in cursor.description or []]
+        cursor = _without_zones(connection.sql(f"FROM ({checked}\n) LIMIT {int(limit) + 1}"))
+        columns = cursor.columns
         found = cursor.fetchall()
     rows = [dict(zip(columns, row, strict=True)) for row in found[:limit]]
     elapsed_ms = (time.perf_counter() - began) * 1000
     return Answer(columns, rows, len(found) > limit, elapsed_ms)
 
 
+def _without_zones(found: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
+    """Times with a zone as plain UTC, as they are everywhere: DuckDB hands them out by pytz."""
+    zoned = [
+        f"CAST({quoted(name)} AS TIMESTAMP) AS {quoted(name)}"
+        for name, kind in zip(found.columns, found.types, strict=True)
+        if str(kind) == "TIMESTAMP WITH TIME ZONE"
+    ]
+    return found.select(f"* REPLACE ({', '.join(zoned)})") if zoned else found
+
+
 @contextmanager
 def interrupted_after(connection: duckdb.DuckDBPyConnection, timeout_s: float) -> Iterator[None]:
-    """Stop what the connection runs when the time is over; DuckDB's errors become Invalid."""
+    """Stop what the connection runs when the time is over; DuckDB's errors become Invalid.
+
+    Once it is left nothing is stopped any more: what the connection runs next has its own time.
+    """
     import duckdb
 
     timer = threading.Timer(timeout_s, connection.interrupt)
@@ -107,12 +118,13 @@ def interrupted_after(connection: duckdb.DuckDBPyConnection, timeout_s: float) -
         ) from None
     except duckdb.OutOfMemoryException:
         raise _refused(
-            f"The query needs more than {MEMORY} of memory.", "Ask for fewer rows or columns."
+            "The query needs more memory than it may have.", "Ask for fewer rows or columns."
         ) from None
     except duckdb.Error as error:
         raise _refused(str(error).split("\n\n")[0][:600], "Correct the query.") from None
     finally:
         timer.cancel()
+        timer.join()  # it may be interrupting at this moment
 
 
 @contextmanager
@@ -158,28 +170,50 @@ def _parsed(sql: str) -> list[Any]:
     return found
 
 
-def _check_node(node: Mapping[str, Any], known: set[str]) -> None:
+def _check(value: Any, known: frozenset[str]) -> None:
+    """Everything below a node. A name that WITH gives is a table where it is in scope and nowhere
+    else: outside of it DuckDB takes the same name for a file."""
+    if isinstance(value, list):
+        for item in value:
+            _check(item, known)
+    if not isinstance(value, dict):
+        return
+    for entry in (value.get("cte_map") or {}).get("map", ()):
+        _check(entry["value"], known)
+        known |= {_folded(entry["key"])}
+    _check_node(value, known)
+    function = value.get("function") if value.get("type") == "TABLE_FUNCTION" else None
+    for key, item in value.items():
+        if key == "cte_map":
+            continue
+        if function and key == "function":
+            item = function.get("arguments")  # itself it is checked as a source
+        again = {_folded(value["cte_name"])} if key == "right" and "cte_name" in value else ()
+        _check(item, known.union(again))
+
+
+def _check_node(node: Mapping[str, Any], known: frozenset[str]) -> None:
     kind, what = node.get("type"), node.get("class")
-    if "from_table" in node and kind not in NODES:
+    if ("from_table" in node or "cte_map" in node) and kind not in NODES:
         raise _refused(f"{kind} cannot be run here.", "Write it as a SELECT.")
     if what == "PARAMETER":
         raise _refused("There are no parameters here.", "Write the value into the query.")
     if what in ("FUNCTION", "WINDOW"):
         _check_function(node, FUNCTIONS)
-    for source in (node.get("from_table"), node.get("left"), node.get("right")):
-        if isinstance(source, dict) and "class" not in source:
-            _check_source(source, known)
+    if "from_table" in node:
+        _check_source(node["from_table"], known)
+    elif kind == "JOIN" and what is None:
+        _check_source(node["left"], known)
+        _check_source(node["right"], known)
 
 
-def _check_source(source: Mapping[str, Any], known: set[str]) -> None:
+def _check_source(source: Mapping[str, Any], known: frozenset[str]) -> None:
     kind = source.get("type")
-    if kind in NODES:  # the two sides of a UNION
-        return
     if kind not in SOURCES:
         raise _refused(f"{kind} cannot be read from here.", "Read from the tables listed.")
     if kind == "BASE_TABLE":
         qualified = source.get("schema_name") or source.get("catalog_name")
-        if qualified or str(source.get("table_name")).lower() not in known:
+        if qualified or _folded(str(source.get("table_name"))) not in known:
             raise _refused(
                 f"There is no table {source.get('table_name')!r} here.",
                 f"There are {', '.join(sorted(known))}.",
@@ -199,26 +233,9 @@ def _check_function(node: Mapping[str, Any], allowed: frozenset[str]) -> None:
         )
 
 
-def _names_with(parsed: Any) -> Iterator[str]:
-    """Names that WITH gives in the query; they are read like tables."""
-    for node in _dicts(parsed):
-        entries = node.get("cte_map")
-        for entry in entries.get("map", []) if isinstance(entries, dict) else []:
-            yield str(entry["key"]).lower()
-        if isinstance(node.get("cte_name"), str):
-            yield node["cte_name"].lower()
-
-
-def _dicts(value: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-        for item in value.values():
-            if value.get("type") == "TABLE_FUNCTION" and item is value.get("function"):
-                item = value["function"].get("arguments")  # itself it is checked as a source
-            yield from _dicts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _dicts(item)
+def _folded(name: str) -> str:
+    """A name as DuckDB compares it: the case of A to Z does not count, that of others does."""
+    return "".join(c.lower() if c.isascii() else c for c in name)
 
 
 def _refused(message: str, hint: str) -> LatheError:

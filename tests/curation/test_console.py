@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
+import time
 from pathlib import Path
 
+import duckdb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.curation.console import ask, check_query
+from core.curation.console import ask, check_query, interrupted_after
 from core.errors import Invalid
 from tests.curation.test_checks import table_of
 
@@ -39,6 +42,13 @@ def rows(tmp_path: Path) -> dict[str, Path]:
         ),
         ("SELECT a.b FROM (SELECT {'b': 1} AS a)", [{"b": 1}]),
         ("SELECT n, n FROM rows LIMIT 1", [{"n": 1, "n_1": 1}]),
+        ("WITH a AS (SELECT 1 AS x), b AS (FROM a) FROM (FROM b) JOIN A USING (x)", [{"x": 1}]),
+        (
+            "WITH RECURSIVE a AS (SELECT 1 AS x UNION ALL SELECT x + 1 FROM a WHERE x < 3)"
+            " SELECT max(x) AS m FROM a",
+            [{"m": 3}],
+        ),
+        ("SELECT epoch_ms(0)::TIMESTAMPTZ AS t", [{"t": datetime.datetime(1970, 1, 1)}]),
     ],
 )
 def test_queries_that_compute_are_answered(
@@ -95,6 +105,11 @@ def test_queries_that_compute_are_answered(
         "EXPLAIN SELECT 1",
         "SELECT $1",
         "SELECT * FROM pragma_version()",
+        'FROM \'x.csv\', (WITH "x.csv" AS (SELECT 1) FROM "x.csv")',
+        'WITH "x.csv" AS (FROM \'x.csv\') FROM "x.csv"',
+        "WITH a AS (FROM 'x.csv'), \"x.csv\" AS (SELECT 1) FROM a",
+        "WITH \"\u212a.csv\" AS (SELECT 1) FROM 'k.csv'",
+        'WITH RECURSIVE "x.csv" AS (FROM \'x.csv\' UNION ALL FROM "x.csv") FROM rows',
     ],
 )
 def test_what_reaches_out_or_changes_is_refused(rows: dict[str, Path], sql: str) -> None:
@@ -120,6 +135,14 @@ def test_a_query_without_end_is_stopped(rows: dict[str, Path]) -> None:
     endless = "SELECT count(*) FROM range(100000) a, range(100000) b, range(100000) c"
     with pytest.raises(Invalid, match=r"more than 0\.3 s"):
         ask(endless, rows, timeout_s=0.3)
+
+
+def test_what_runs_after_a_limited_query_is_not_stopped_by_its_limit() -> None:
+    with duckdb.connect() as connection:
+        for n in range(40):
+            with interrupted_after(connection, 0.002 + n * 0.0001):
+                time.sleep(0.002)
+            assert connection.execute("SELECT sum(range) FROM range(100000)").fetchone()
 
 
 def test_a_query_that_needs_too_much_memory_is_stopped(rows: dict[str, Path]) -> None:
