@@ -38,8 +38,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REVISION = 1
-"""Counts changes of the detectors that make earlier findings worthless."""
 MOST_DEATHS = 2
 """A part whose process ended this often within it is given up, so that the others have a turn."""
 UNITS = 1000
@@ -55,19 +53,21 @@ class Part:
     """What it costs before the first row: imports, models."""
     row_ms: float
     """Per row of about 300 characters, on one core."""
+    revision: int = 1
+    """Counts the changes of this part that make what it found before worthless."""
 
 
 PARTS: dict[str, Part] = {
     "profile": Part("Profile", 1.0, 0.05),
     "signals": Part("Signals", 3.0, 0.25),
-    "secrets": Part("Secrets", 0.3, 0.7),
+    "secrets": Part("Secrets", 0.3, 0.7, revision=2),
     "exact": Part("Exact duplicates", 0.1, 0.02),
     "encoding": Part("Encoding", 0.1, 0.1),
-    "quality": Part("Quality", 0.1, 0.2),
+    "quality": Part("Quality", 0.1, 0.2, revision=2),
     "near": Part("Near duplicates", 0.3, 0.5),
     "language": Part("Language", 0.3, 1.0),
     "leakage": Part("Leakage", 0.2, 0.3),
-    "personal": Part("Personal data", 0.5, 1.5),
+    "personal": Part("Personal data", 0.5, 1.5, revision=2),
     "semantic": Part("Same meaning", 5.0, 8.0),
     "labels": Part("Labels", 1.0, 8.0),
     "outliers": Part("Outliers", 0.2, 0.2),
@@ -114,7 +114,10 @@ def order(names: Sequence[str]) -> list[str]:
 def key_of(name: str, payload: Mapping[str, Any]) -> str:
     """What a part's result depends on besides the rows: another key, and it is computed anew."""
     detector = DETECTORS.get(name)
-    told: dict[str, Any] = {"revision": REVISION, "options": payload["options"].get(name, {})}
+    told: dict[str, Any] = {
+        "revision": PARTS[name].revision,
+        "options": payload["options"].get(name, {}),
+    }
     if detector is not None and detector.embeds:
         told["embedding_model"] = model_name(Path(payload["embedding_model"] or ""))
     if name == "leakage":
@@ -127,6 +130,12 @@ def key_of(name: str, payload: Mapping[str, Any]) -> str:
 def record_path(folder: Path, name: str) -> Path:
     """Where a part's record lies."""
     return folder / f"{name}.run.json"
+
+
+def is_outdated(folder: Path, name: str) -> bool:
+    """Whether what lies there of a part was made before the part was changed: not to be shown."""
+    record = read_json(record_path(folder, name))
+    return record is not None and record.get("revision", 1) != PARTS[name].revision
 
 
 def is_done(folder: Path, name: str, key: str) -> bool:
@@ -187,26 +196,30 @@ class Analysis:
             self._tell(name, 0.0, "")
             self._do(name)
             self._share += self._weights[name]
-        records = {name: read_json(record_path(self._folder, name)) for name in self._names}
-        failed = [name for name, record in records.items() if record["state"] == "failed"]
+        records = {name: read_json(record_path(self._folder, name)) or {} for name in self._names}
+        failed = [name for name, record in records.items() if record.get("state") == "failed"]
         if failed and len(failed) == len(self._names):
             told = records[failed[0]]["error"]
             raise JobFailed(told["message"], title=told["title"], hint=told["hint"])
         labels = ", ".join(PARTS[name].label.lower() for name in failed)
         self._job.progress(UNITS, UNITS, f"without {labels}" if failed else "", eta_s=0)
         return {
-            "counts": {name: record["count"] for name, record in records.items()},
+            "counts": {name: record.get("count", 0) for name, record in records.items()},
             "failed": failed,
         }
 
     def _do(self, name: str) -> None:
         """One part, its record before and after."""
         path = record_path(self._folder, name)
+        if is_outdated(self._folder, name):
+            (self._folder / f"{name}.parquet").unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         before = read_json(path) or {}
         deaths = before.get("deaths", 0) + 1 if before.get("state") == "running" else 0
         record = {
             "part": name,
             "key": key_of(name, self._asked),
+            "revision": PARTS[name].revision,
             "options": self._asked["options"].get(name, {}),
             "at": utc_iso(),
             "deaths": deaths,
@@ -227,7 +240,7 @@ class Analysis:
             if before.get("state") == "done":
                 write_json(path, before)  # what it found for another key is still there
             else:
-                path.unlink()
+                path.unlink(missing_ok=True)
             raise
         except Exception as error:  # the edge of a part: written down, and the others go on
             state, record["error"] = "failed", self._told(name, error)

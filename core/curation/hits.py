@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.curation.analysis import is_outdated, record_path
 from core.curation.findings import findings_folder
 from core.curation.spans import strings
 from core.datasets.table import Table, connect, quoted
@@ -62,14 +63,19 @@ def looked(path: str | Path) -> bool:
     folder = findings_folder(Path(path))
     return all(
         (folder / f"{name}.parquet").exists()
-        and (read_json(folder / f"{name}.run.json") or {"state": "done"})["state"] == "done"
+        and (read_json(record_path(folder, name)) or {"state": "done"})["state"] == "done"
+        and not is_outdated(folder, name)
         for name in DETECTORS
     )
 
 
 def _files(path: Path) -> list[Path]:
-    found = (findings_folder(path) / f"{name}.parquet" for name in DETECTORS)
-    return [file for file in found if file.exists()]
+    folder = findings_folder(path)
+    return [
+        file
+        for name in DETECTORS
+        if (file := folder / f"{name}.parquet").exists() and not is_outdated(folder, name)
+    ]
 
 
 @functools.lru_cache(maxsize=4)

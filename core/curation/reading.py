@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from core.curation.analysis import is_outdated
 from core.curation.detectors import DETECTORS
 from core.curation.findings import KINDS, SEVERITIES
 from core.datasets.table import quoted
@@ -32,9 +33,12 @@ _MATCHES = """
 
 
 def files(folder: Path) -> list[str]:
-    """The files of findings that there are."""
-    paths = [folder / f"{name}.parquet" for name in DETECTORS]
-    return [str(path) for path in paths if path.exists()]
+    """The files of findings that there are, without those of a detector that has changed since."""
+    return [
+        str(path)
+        for name in DETECTORS
+        if (path := folder / f"{name}.parquet").exists() and not is_outdated(folder, name)
+    ]
 
 
 def findings(

@@ -226,14 +226,12 @@ class Curation:
     @action
     def profile(self, actor: Actor, version_id: str) -> dict[str, Any] | None:
         """The profile as `profile.profile_of` makes it, or None before an analysis."""
-        found: dict[str, Any] | None = read_json(self._folder(actor, version_id) / "profile.json")
-        return found
+        return self._told(actor, version_id, "profile")
 
     @action
     def signals(self, actor: Actor, version_id: str) -> dict[str, Any] | None:
         """How the signals of the rows are spread, as `signals.summary` has it; None before."""
-        found: dict[str, Any] | None = read_json(self._folder(actor, version_id) / "signals.json")
-        return found
+        return self._told(actor, version_id, "signals")
 
     @action
     def worst_by(
@@ -253,13 +251,21 @@ class Curation:
         if signal not in SIGNALS:
             raise Invalid(f"There is no signal {signal!r}.", field="signal",
                           hint=f"There are {', '.join(SIGNALS)}.")  # fmt: skip
-        if not path.exists():
+        if not path.exists() or analysis.is_outdated(path.parent, "signals"):
             raise NotFound("The signals of this version have not been computed yet.",
                            hint="Look for faults in it first.")  # fmt: skip
         found = reading.worst(
             self._store, path, _path(version), signal, descending=descending, limit=limit
         )
         return _loaded(found, version)
+
+    def _told(self, actor: Actor, version_id: str, name: str) -> dict[str, Any] | None:
+        """The JSON that a part has written; None where there is none, or an outdated one."""
+        folder = self._folder(actor, version_id)
+        if analysis.is_outdated(folder, name):
+            return None
+        found: dict[str, Any] | None = read_json(folder / f"{name}.json")
+        return found
 
     def _payload(
         self,
@@ -355,8 +361,12 @@ def _checked(names: Iterable[str]) -> list[str]:
 
 
 def _part(folder: Path, name: str, *, working: bool) -> dict[str, Any]:
-    """A part's record as `status` gives it; one cut off by a kill counts as not done."""
-    record = read_json(analysis.record_path(folder, name)) or {}
+    """A part's record as `status` gives it.
+
+    One cut off by a kill counts as not done, and so does one of a part that has changed since.
+    """
+    outdated = analysis.is_outdated(folder, name)
+    record = {} if outdated else read_json(analysis.record_path(folder, name)) or {}
     state = record.get("state", "none")
     if state == "running" and not working:
         state = "none"

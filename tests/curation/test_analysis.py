@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import os
@@ -17,6 +18,7 @@ from core.curation import analysis
 from core.curation.analysis import PARTS, USUAL
 from core.curation.detectors import DETECTORS
 from core.curation.findings import KINDS, Finding, findings_folder, write_findings
+from core.curation.hits import looked
 from core.errors import Forbidden, Invalid, NotFound
 from core.governance.permissions import Actor
 from core.workbench import OWNER, Workbench
@@ -189,6 +191,50 @@ def test_a_part_that_fails_says_why_and_the_others_go_on(
         options={"signals": {"perplexity_rows": "many"}},
     )
     assert "perplexity_rows" in ended(workbench, alone, "failed")["error"]["message"]
+
+
+def test_what_a_part_found_before_it_was_changed_is_not_shown(
+    workbench: Workbench, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("profile", "signals", "exact", "secrets", "personal")
+    ended(workbench, workbench.curation.analyse(OWNER, version["id"], detectors=asked))
+    curation = workbench.curation
+    assert curation.count(OWNER, version["id"]) == 1
+    assert looked(version["path"])
+    changed = {
+        name: dataclasses.replace(part, revision=part.revision + 1) for name, part in PARTS.items()
+    }
+    monkeypatch.setattr(analysis, "PARTS", changed)
+    assert {parts(workbench, version)[name]["state"] for name in asked} == {"none"}
+    assert curation.count(OWNER, version["id"]) == 0
+    assert curation.profile(OWNER, version["id"]) is None
+    assert curation.signals(OWNER, version["id"]) is None
+    with pytest.raises(NotFound):
+        curation.worst_by(OWNER, version["id"], "words")
+    assert not looked(version["path"])
+    left = curation.estimate(OWNER, version["id"], detectors=asked)["parts"]
+    assert set(left) == set(asked)
+
+
+def test_another_part_that_changed_leaves_what_was_found(
+    workbench: Workbench, version: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended(workbench, workbench.curation.analyse(OWNER, version["id"], detectors=CHEAP))
+    other = dataclasses.replace(PARTS["quality"], revision=99)
+    monkeypatch.setattr(analysis, "PARTS", {**PARTS, "quality": other})
+    assert workbench.curation.count(OWNER, version["id"]) == 1
+    assert workbench.curation.estimate(OWNER, version["id"], detectors=CHEAP)["parts"] == []
+
+
+def test_an_outdated_file_is_gone_once_its_part_begins_anew(
+    workbench: Workbench, version: Version
+) -> None:
+    planted(version, {"exact": [Finding("exact_duplicate", "medium", "Old.", (0, 1))]})
+    path = analysis.record_path(folder(version), "exact")
+    path.write_text(json.dumps({"state": "running", "deaths": 1, "revision": 0}))
+    assert workbench.curation.count(OWNER, version["id"]) == 0
+    ended(workbench, workbench.curation.analyse(OWNER, version["id"], detectors=["exact"]))
+    assert [f["rows"] for f in workbench.curation.findings(OWNER, version["id"])] == [[0, 2]]
 
 
 def test_a_part_that_kills_its_process_twice_is_given_up(
