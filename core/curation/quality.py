@@ -26,7 +26,11 @@ from core.datasets.values import JSON, TEXT
 LOOKED_AT = 20_000
 """Characters of a cell that are looked at."""
 REPETITION_WORDS = 30
-"""Shorter texts repeat a word or two by nature."""
+"""Shorter texts repeat a word or two by nature: they are named where next to nothing else is
+there."""
+FEWEST_WORDS = 8
+NOTHING_ELSE = 0.9
+"""Share of a short text in runs of five words that come again."""
 REPETITION = {
     "top_2gram_share": 0.30, "top_3gram_share": 0.25, "top_4gram_share": 0.25,
     "repeated_5gram_share": 0.40, "duplicate_line_character_share": 0.40,
@@ -131,8 +135,9 @@ class _Seen:
             if hit is not None:
                 self.faults.append(self._toxic(row, hit))
             words = text.count(" ") + text.count("\n") + 1
-            told = _repeats(shares, at) if words >= REPETITION_WORDS else None
-            why = told or next((said for test in _TESTS if (said := test(text))), None)
+            why = _repeats(shares, at, words) or next(
+                (said for test in _TESTS if (said := test(text))), None
+            )
             if why is not None:
                 detail = {"rule": why[1]}
                 self.faults.append(
@@ -205,9 +210,12 @@ def abuse(text: str) -> str | None:
 Why = tuple[str, str]
 
 
-def _repeats(shares: dict[str, Any], at: int) -> Why | None:
-    """The rule that a text breaks by most, in words."""
-    over = {rule: float(shares[rule][at]) / limit for rule, limit in REPETITION.items()}
+def _repeats(shares: dict[str, Any], at: int, words: int) -> Why | None:
+    """The rule that a text breaks by most, in words; one for short texts, none for a few words."""
+    if words < FEWEST_WORDS:
+        return None
+    limits = REPETITION if words >= REPETITION_WORDS else {"repeated_5gram_share": NOTHING_ELSE}
+    over = {rule: float(shares[rule][at]) / limit for rule, limit in limits.items()}
     rule = max(over, key=lambda name: over[name])
     if over[rule] <= 1:
         return None
