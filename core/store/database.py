@@ -38,6 +38,7 @@ class Store:
         self._write_lock = threading.RLock()
         self._reading = threading.Condition()
         self._cursors = 0
+        self._compacting = False
         self._lock = FileLock(home / "lathe.lock")
         home.mkdir(parents=True, exist_ok=True)
         if not self._lock.acquire():
@@ -117,24 +118,31 @@ class Store:
         file; the new one has never had it. Reads wait; not for use inside `transaction`. A crash
         leaves the old file or the new one. Needs as much room as the database takes.
         """
-        path, fresh = self.home / "lathe.duckdb", self.home / "lathe.duckdb.fresh"
         with self._write_lock, self._reading:
-            self._reading.wait_for(lambda: self._cursors == 0)
-            for old in (fresh, fresh.with_name(f"{fresh.name}.wal")):
-                old.unlink(missing_ok=True)
-            name = str(fresh).replace("'", "''")
-            self._connection.execute(f"ATTACH '{name}' AS fresh")
+            self._compacting = True  # else reads that overlap would keep it waiting for ever
             try:
-                self._connection.execute("COPY FROM DATABASE lathe TO fresh")
+                self._reading.wait_for(lambda: self._cursors == 0)
+                self._replace_file()
             finally:
-                self._connection.execute("DETACH fresh")
-            self._connection.close()  # this empties the write-ahead log too
-            try:
-                os.replace(fresh, path)
-                path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
-            finally:
-                self._connection = self._connect()
-            self.revision += 1
+                self._compacting = False
+                self._reading.notify_all()
+
+    def _replace_file(self) -> None:
+        path, fresh = self.home / "lathe.duckdb", self.home / "lathe.duckdb.fresh"
+        for old in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+            old.unlink(missing_ok=True)
+        self._connection.execute(f"ATTACH {literal(fresh)} AS fresh")
+        try:
+            self._connection.execute("COPY FROM DATABASE lathe TO fresh")
+        finally:
+            self._connection.execute("DETACH fresh")
+        self._connection.close()  # this empties the write-ahead log too
+        try:
+            os.replace(fresh, path)
+            path.with_name(f"{path.name}.wal").unlink(missing_ok=True)
+        finally:
+            self._connection = self._connect()
+        self.revision += 1
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(
@@ -147,6 +155,7 @@ class Store:
     @contextlib.contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         with self._reading:  # held by `compact` while there is no connection
+            self._reading.wait_for(lambda: not self._compacting)
             cursor = self._connection.cursor()
             self._cursors += 1
         try:
@@ -157,6 +166,11 @@ class Store:
             with self._reading:
                 self._cursors -= 1
                 self._reading.notify_all()
+
+
+def literal(text: object) -> str:
+    """A text or path as SQL has it, where DuckDB takes no parameter."""
+    return "'" + str(text).replace("'", "''") + "'"
 
 
 def insert_row(connection: duckdb.DuckDBPyConnection, table: str, row: Row) -> None:

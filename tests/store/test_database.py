@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import duckdb
@@ -160,3 +161,29 @@ def test_compact_waits_for_reads_and_reads_wait_for_it(store: Store) -> None:
     for thread in threads:
         thread.join()
     assert failed == []
+
+
+def test_reads_that_overlap_without_a_pause_do_not_keep_compact_waiting(store: Store) -> None:
+    stop, done = threading.Event(), threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            with store._cursor() as cursor:
+                cursor.execute("SELECT count(*) FROM users").fetchall()
+                time.sleep(0.02)
+
+    def compact() -> None:
+        store.compact()
+        done.set()
+
+    threads = [threading.Thread(target=read) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.005)
+    compacting = threading.Thread(target=compact)
+    compacting.start()
+    in_time = done.wait(20)
+    stop.set()
+    for thread in [*threads, compacting]:
+        thread.join()
+    assert in_time
