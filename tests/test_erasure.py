@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from app.waiting import until_done
 from core.curation.embeddings import Cache, key_of
 from core.curation.findings import Finding, findings_folder, write_findings
 from core.curation.pseudonyms import Book, writing
@@ -254,6 +255,47 @@ def test_bytes_that_the_database_freed_are_gone_too(workbench: Workbench) -> Non
             assert EMAIL.encode() not in path.read_bytes().lower(), path
     workbench.drafts.put(OWNER, "after", {"still": "written"})
     assert workbench.drafts.get(OWNER, "after") == {"still": "written"}
+
+
+def waiting(workbench: Workbench, path: Path, rows: list[dict[str, Any]]) -> str:
+    """The job of an import into Mail that waits to be accepted."""
+    path.write_text("\n".join(map(json.dumps, rows)))
+    mapping: dict[str, Any] = {"text": "input", "label": "expected"}
+    job_id = workbench.datasets.start_import(OWNER, path, dataset="Mail", mapping=mapping)
+    until_done(workbench, job_id)
+    assert workbench.datasets.import_outcome(OWNER, job_id)["staged"]["diff"]
+    return job_id
+
+
+def test_imports_that_wait_go_with_a_person_or_lose_a_comparison_that_holds_no_more(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with Workbench.open(settings) as workbench:
+        version = imported(workbench, ROWS[:3])
+        clean = waiting(workbench, tmp_path / "clean.jsonl", [ROWS[2], ROWS[4]])
+        holds = waiting(workbench, tmp_path / "holds.jsonl", [ROWS[0], ROWS[4]])
+        folder = Path(version["path"]).parent
+        assert len(list(folder.glob(".differs-*"))) == 4
+        made = workbench.erasure.erase(OWNER, EMAIL)
+        assert made["found"]["Imports that wait"] == 1
+        assert made["verification"]["found"] == {}
+        assert list(folder.glob(".differs-*")) == []
+        (staged,) = workbench.datasets.staged(OWNER, version["dataset_id"])
+        assert (staged["job_id"], staged["diff"]) == (clean, None)
+        assert workbench.datasets.staged_rows(OWNER, clean) == []
+        with pytest.raises(NotFound):
+            workbench.datasets.accept(OWNER, holds)
+        assert workbench.datasets.accept(OWNER, clean)["row_count"] == 2
+
+
+def test_a_dataset_that_is_deleted_leaves_nothing_that_waits(
+    settings: Settings, tmp_path: Path
+) -> None:
+    with Workbench.open(settings) as workbench:
+        version = imported(workbench, ROWS[:3])
+        waiting(workbench, tmp_path / "more.jsonl", ROWS)
+        workbench.erasure.delete_dataset(OWNER, version["dataset_id"])
+        assert list(Path(version["path"]).parent.glob(".*")) == []
 
 
 def test_a_phone_number_is_found_however_it_is_written(workbench: Workbench) -> None:

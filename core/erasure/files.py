@@ -23,9 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.datasets.staging import DIFF_FILES, DIFFERS, STAGED
 from core.datasets.table import connect, quoted
 from core.erasure.identifier import Identifier
 from core.errors import LatheError
+from core.store.database import literal
 from core.store.files import read_json, write_atomic
 
 SKIPPED = {"keys", "secrets", "models", "certificates", "pseudonyms", "tmp"}
@@ -84,7 +86,7 @@ def unit_of(home: Path, path: Path) -> tuple[str, Path]:
         return FOLDERS[parts[0]], home / parts[0] / parts[1]
     if parts[0] == "datasets" and len(parts) > 2:
         beside = home.joinpath(*parts[:3])
-        if parts[2].startswith(".staged-"):
+        if parts[2].startswith(STAGED):
             return "Imports that wait", beside.with_suffix(".json")
         if beside.is_dir():
             return "Findings and comparisons", beside
@@ -97,8 +99,8 @@ def clear(home: Path, found: Held) -> None:
     """Take it out of what `held` found."""
     unit = found.unit
     if found.place == "Imports that wait":
-        for suffix in (".json", ".parquet"):
-            unit.with_suffix(suffix).unlink(missing_ok=True)
+        for name in staged_files(unit):
+            (unit.parent / name).unlink(missing_ok=True)
     elif unit.is_dir():
         shutil.rmtree(unit, ignore_errors=True)
     elif found.place == "Caches":
@@ -109,6 +111,13 @@ def clear(home: Path, found: Held) -> None:
             os.truncate(unit, 0)  # a process may have it open: it goes on at the start
     else:
         unit.unlink(missing_ok=True)
+
+
+def staged_files(unit: Path) -> list[str]:
+    """The names of the files of an import that waits; the mark first, as whoever discards it."""
+    job_id = unit.stem.removeprefix(STAGED)
+    differs = [f"{DIFFERS}{job_id}{suffix}" for suffix in DIFF_FILES]
+    return [unit.name, unit.with_suffix(".parquet").name, *differs]
 
 
 def drop_lines(path: Path, identifier: Identifier) -> None:
@@ -166,17 +175,17 @@ def _blocks(path: Path) -> Iterator[str]:
 def _in_parquet(path: Path, identifier: Identifier) -> bool:
     import duckdb
 
-    name = str(path).replace("'", "''")
+    name = literal(path)
     with contextlib.closing(connect()) as connection:
         try:
-            described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet('{name}')")
+            described = connection.execute(f"DESCRIBE SELECT * FROM read_parquet({name})")
         except duckdb.Error:
             return False  # not whole: being written, or cut off
         columns = [row[0] for row in described.fetchall()]
         likely = " OR ".join(identifier.likely(quoted(column)) for column in columns)
         cells = ", ".join(f"CAST({quoted(column)} AS VARCHAR)" for column in columns)
         found = connection.execute(
-            f"SELECT {cells} FROM read_parquet('{name}') WHERE {likely}",
+            f"SELECT {cells} FROM read_parquet({name}) WHERE {likely}",
             {"needle": identifier.needle},
         )
         while batch := found.fetchmany(1_000):
@@ -213,6 +222,6 @@ def _is_version(home: Path, path: Path) -> bool:
     return (
         parts[0] == "datasets"
         and len(parts) == 3
-        and not path.name.startswith(".staged-")
+        and not path.name.startswith(STAGED)
         and path.suffix in (".parquet", ".json")
     )

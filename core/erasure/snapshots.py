@@ -24,9 +24,12 @@ from core.curation.embeddings import key_of
 from core.datasets.files import UNFINISHED, Column, Written
 from core.datasets.service import Datasets
 from core.datasets.snapshots import write_snapshot
+from core.datasets.staging import STAGED
 from core.datasets.table import Table, connect, quoted
+from core.erasure.files import staged_files
 from core.erasure.identifier import Identifier
-from core.store.database import Store
+from core.store.database import Store, literal
+from core.store.files import read_json, write_json
 
 BATCH = 2_000
 BESIDE = (".findings", ".diffs")
@@ -190,14 +193,13 @@ def rewrite(
 
 
 def _written(snapshot: Snapshot, row_ids: Sequence[str]) -> Written:
-    path = str(snapshot.path).replace("'", "''")
     temp = snapshot.path.parent / f"{UNFINISHED}temp"
     try:
         with contextlib.closing(connect(temp=temp)) as connection:
             connection.execute("CREATE TABLE gone AS SELECT unnest($ids::VARCHAR[]) AS row_id",
                                {"ids": list(row_ids)})  # fmt: skip
             connection.execute(
-                f"CREATE VIEW kept AS SELECT * FROM read_parquet('{path}')"
+                f"CREATE VIEW kept AS SELECT * FROM read_parquet({literal(snapshot.path)})"
                 " WHERE row_id NOT IN (SELECT row_id FROM gone)"
             )
             return write_snapshot(connection, "kept", snapshot.columns, snapshot.path.parent)
@@ -242,15 +244,23 @@ def orphans(store: Store) -> list[Path]:
 
 
 def drop(path: Path) -> None:
-    """Remove a version's file and manifest and all that lies beside them."""
+    """Remove a version's file and manifest, and first all that lies beside them: a crash in
+    between leaves the file, by which the rest is found again."""
+    drop_beside(path)
     for file in (path, path.with_suffix(".json")):
         file.unlink(missing_ok=True)
-    drop_beside(path)
 
 
 def drop_beside(path: Path) -> None:
-    """Remove what was computed of a version, and every comparison with it."""
+    """Remove what was computed of a version, and every comparison with it, also of imports that
+    wait: the numbers of its rows are others now."""
     for suffix in BESIDE:
         shutil.rmtree(path.with_suffix(suffix), ignore_errors=True)
     for compared in path.parent.parent.glob(f"*/*.diffs/{path.stem}*"):
         compared.unlink(missing_ok=True)
+    for staged in path.parent.glob(f"{STAGED}*.json"):
+        told = read_json(staged)
+        if told and told["diff"] and Path(told["diff"]["against"]["path"]).name == path.name:
+            write_json(staged, {**told, "diff": None})
+            for name in staged_files(staged)[2:]:
+                (path.parent / name).unlink(missing_ok=True)
