@@ -132,17 +132,20 @@ class Warning:
 
 def known(text: str) -> str:
     """The id in LICENSES that a text means, such as `cc by 4.0`; `unknown` for none or others."""
-    plain = re.sub(r"[^a-z0-9]", "", text.lower())
-    if not plain:
-        return "unknown"
+    plain = _plain(text)
     for license_id, license in LICENSES.items():
-        if plain in (re.sub(r"[^a-z0-9]", "", name.lower()) for name in (license_id, license.name)):
+        if plain in (_plain(license_id), _plain(license.name)):
             return license_id
     bare = re.sub(r"(license|licence|only|orlater|v?\d+)", "", plain)
     for license_id in LICENSES:
-        if bare == re.sub(r"([^a-z]|clause)", "", license_id.lower()):
+        if bare and bare == re.sub(r"(\d|clause)", "", _plain(license_id)):
             return license_id
     return "unknown"
+
+
+def _plain(text: str) -> str:
+    """Letters and figures alone; the 0 of CC0 is part of its name, not a version."""
+    return re.sub(r"[^a-z0-9]", "", text.lower()).replace("cc0", "cczero")
 
 
 def warnings(licenses: Sequence[str], use: str = "redistribute") -> list[Warning]:

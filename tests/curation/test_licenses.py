@@ -18,7 +18,8 @@ from core.errors import Invalid
         ("apache 2.0", "Apache-2.0"), ("Apache License 2.0", "Apache-2.0"), ("MIT", "MIT"),
         ("MIT License", "MIT"), ("BSD", "BSD-3-Clause"), ("GPL-3.0-or-later", "GPL-3.0"),
         ("odc-by", "ODC-BY-1.0"), ("ODbL", "ODbL-1.0"), ("Internal", "internal"),
-        ("", "unknown"), ("ask Bob", "unknown"),
+        ("", "unknown"), ("ask Bob", "unknown"), ("CC0", "CC0-1.0"), ("cc0 licence", "CC0-1.0"),
+        ("CC", "unknown"), ("cc 4.0", "unknown"), ("license", "unknown"), ("3", "unknown"),
     ],
 )  # fmt: skip
 def test_names_mean_what_people_write(text: str, license_id: str) -> None:
