@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,7 +28,7 @@ from core.curation.reviews import Reviews
 from core.curation.shapes import SHAPES, Render, Skipped, plain_prompt, shaped, why_not
 from core.datasets.files import disk_full, is_disk_full
 from core.datasets.service import Datasets
-from core.datasets.table import Table
+from core.datasets.table import Table, quoted
 from core.datasets.values import escape_formula, loaded
 from core.errors import Invalid, NotFound
 from core.governance.audit import record
@@ -191,6 +192,7 @@ def _write(
     stem = re.sub(r"[^\w-]+", "-", version["dataset_name"].lower()).strip("-") or "dataset"
     stem = f"{stem}-v{version['number']}"
     writers: dict[str, _Writer] = {}
+    paths: dict[str, Path] = {}
     skipped: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     with contextlib.ExitStack() as opened:
@@ -203,15 +205,21 @@ def _write(
                     skipped[found.reason] += 1
                     continue
                 if name not in writers:
-                    path = folder / _file_name(stem, name, asked["format"])
-                    writers[name] = opened.enter_context(_open(path, asked["format"]))
+                    paths[name] = _path(
+                        folder,
+                        stem,
+                        name if asked["by_split"] else "",
+                        asked["format"],
+                        taken=paths.values(),
+                    )
+                    writers[name] = opened.enter_context(_open(paths[name], asked["format"]))
                 writers[name](found)
                 counts[name] += 1
     if not counts:
         why = ", ".join(f"{reason} ({n})" for reason, n in skipped.items())
         raise Invalid("No row could be written.", field="split", hint=why or "There are no rows.")
     if asked["format"] == "hf":
-        _as_hugging_face(folder, stem, sorted(counts))
+        _as_hugging_face(folder, paths if asked["by_split"] else {"train": paths[ALL]})
     return {
         "row_count": counts.total(),
         "rows_by_file": dict(counts),
@@ -233,7 +241,7 @@ _Writer = Callable[[dict[str, Any]], None]
 @contextlib.contextmanager
 def _open(path: Path, format: str) -> Iterator[_Writer]:
     """Opens a file, gives the function that adds a record, and finishes the file."""
-    if format == "parquet":
+    if format in ("parquet", "hf"):
         with _parquet(path) as add:
             yield add
         return
@@ -268,6 +276,18 @@ def _csv(file: IO[str]) -> _Writer:
     return add
 
 
+_READ_INTO_TEXT = re.compile(
+    r'((?:"NULL"|DATE|TIME|TIMESTAMP(?:_NS| WITH TIME ZONE)?|UUID)(?![^\[,)]))|"(?:[^"]|"")*"'
+)
+"""What DuckDB makes of text that looks like a time or an id, or of no value; names in quotes."""
+
+
+def _as_written(kind: str) -> str:
+    """The type of a column, in a literal: text stays text, whatever it looks like."""
+    kept = _READ_INTO_TEXT.sub(lambda found: "VARCHAR" if found[1] else found[0], kind)
+    return kept.replace("'", "''")
+
+
 @contextlib.contextmanager
 def _parquet(path: Path) -> Iterator[_Writer]:
     """Through JSON lines: all of them decide the types, so that a field that only a late turn has
@@ -288,9 +308,15 @@ def _parquet(path: Path) -> Iterator[_Writer]:
     try:
         with connect(temp=path.parent / ".tmp") as connection:
             target = str(path).replace("'", "''")
+            read = f"format='newline_delimited', maximum_object_size={max(longest, 1_000_000)}"
+            found = connection.execute(
+                f"DESCRIBE FROM read_json($lines, sample_size=-1, {read})", {"lines": str(lines)}
+            ).fetchall()
+            columns = ", ".join(
+                f"{quoted(name)}: '{_as_written(kind)}'" for name, kind, *_ in found
+            )
             connection.execute(
-                "COPY (SELECT * FROM read_json($lines, format='newline_delimited',"
-                f" sample_size=-1, maximum_object_size={max(longest, 1_000_000)}))"
+                f"COPY (FROM read_json($lines, {read}, columns={{{columns}}}))"
                 f" TO '{target}' (FORMAT parquet, COMPRESSION zstd)",
                 {"lines": str(lines)},
             )
@@ -299,28 +325,34 @@ def _parquet(path: Path) -> Iterator[_Writer]:
         shutil.rmtree(path.parent / ".tmp", ignore_errors=True)
 
 
-def _file_name(stem: str, name: str, format: str) -> str:
-    end = {"hf": "jsonl"}.get(format, format)
-    safe = re.sub(r"[^\w-]+", "-", name)
-    return f"{stem}.{end}" if name == ALL else f"{stem}-{safe}.{end}"
+def _path(folder: Path, stem: str, split: str, format: str, *, taken: Iterable[Path]) -> Path:
+    """The file of a split; two splits whose names make one file name get two files."""
+    end = {"hf": "parquet"}.get(format, format)
+    if split:
+        stem += "-" + re.sub(r"[^\w-]+", "-", split)
+    there = {path.name.lower() for path in taken}
+    names = (
+        f"{stem}{more}.{end}"
+        for more in itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
+    )
+    return folder / next(name for name in names if name.lower() not in there)
 
 
-def _as_hugging_face(folder: Path, stem: str, names: list[str]) -> None:
-    """What `datasets.load_from_disk` opens, in `<folder>/dataset`; the lines it was made of go."""
+def _as_hugging_face(folder: Path, paths: Mapping[str, Path]) -> None:
+    """What `datasets.load_from_disk` opens, in `<folder>/dataset`; the files it was made of go."""
     import datasets
 
     datasets.disable_progress_bars()
-    files = {name: folder / _file_name(stem, name, "hf") for name in names}
     cache = folder / ".cache"
-    found = {
-        re.sub(r"[^\w-]+", "-", name) if name != ALL else "train": datasets.Dataset.from_json(
-            str(path), cache_dir=str(cache)
-        )
-        for name, path in files.items()
-    }
-    datasets.DatasetDict(found).save_to_disk(str(folder / "dataset"))
+    found = datasets.DatasetDict()
+    for name, path in paths.items():
+        split = re.sub(r"\W+", "_", name)  # what the Hub takes for the name of a split
+        while split in found:
+            split += "_"
+        found[split] = datasets.Dataset.from_parquet(str(path), cache_dir=str(cache))
+    found.save_to_disk(str(folder / "dataset"))
     shutil.rmtree(cache, ignore_errors=True)
-    for path in files.values():
+    for path in paths.values():
         path.unlink()
 
 

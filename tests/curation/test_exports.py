@@ -146,6 +146,57 @@ def test_a_field_that_only_a_late_turn_has_is_kept_in_parquet(workbench: Workben
     assert last[1]["tool_calls"] == [{"id": "c1"}]
 
 
+def test_splits_whose_names_read_alike_are_files_of_their_own(workbench: Workbench) -> None:
+    import datasets
+
+    splits = ["a b", "a-b", "a b", "All", "all", None]
+    rows = [{"q": str(n), "split": split} for n, split in enumerate(splits)]
+    version = imported(workbench, rows, {"q": "input", "split": "metadata"})
+    made = workbench.exports.write(OWNER, version["id"], by_split=True)
+    assert made["rows_by_file"] == {"a b": 2, "a-b": 1, "All": 1, "all": 1, "no-split": 1}
+    found = {
+        file["name"]: (Path(made["folder"]) / file["name"]).read_text().count("\n")
+        for file in made["files"]
+    }
+    assert found == {
+        "exported-v1-a-b.jsonl": 2,
+        "exported-v1-a-b-2.jsonl": 1,
+        "exported-v1-All.jsonl": 1,
+        "exported-v1-all-2.jsonl": 1,
+        "exported-v1-no-split.jsonl": 1,
+    }
+    folder = workbench.exports.write(OWNER, version["id"], format="hf", by_split=True)["folder"]
+    loaded = datasets.load_from_disk(str(Path(folder) / "dataset"))
+    assert {name: len(rows) for name, rows in loaded.items()} == {
+        "a_b": 2, "a_b_": 1, "All": 1, "all": 1, "no_split": 1,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("format", ["parquet", "hf"])
+def test_text_stays_text_whatever_it_looks_like(workbench: Workbench, format: str) -> None:
+    import datasets
+    import pyarrow.parquet as pq
+
+    rows = [
+        {
+            "day": "2024-01-01",
+            "at": "2024-01-01T10:00:00Z",
+            "id": "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+            "told": [{"DATE": "10:00:00", "it's": "2024-01-01 10:00:00", "NULL": 1}],
+            "n": 1,
+        }
+    ]
+    roles: dict[str, Any] = dict.fromkeys(rows[0], "metadata") | {"day": "input"}
+    version = imported(workbench, rows, roles)
+    made = workbench.exports.write(OWNER, version["id"], format=format)
+    folder = Path(made["folder"])
+    if format == "hf":
+        found = list(datasets.load_from_disk(str(folder / "dataset"))["train"])
+    else:
+        found = pq.read_table(folder / made["files"][0]["name"]).to_pylist()
+    assert found == rows
+
+
 def test_preferences_and_single_verdicts(workbench: Workbench) -> None:
     rows = [
         {"prompt": "2+2?", "chosen": "4", "rejected": "5"},
