@@ -17,7 +17,7 @@ def turns_of(cell: Any) -> Turns:
     """The messages of a chat cell, JSON text or a list; empty when it is no chat."""
     try:
         found = json.loads(cell) if isinstance(cell, str) else cell
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
     if isinstance(found, dict):
         found = found.get("messages")

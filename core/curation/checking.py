@@ -7,6 +7,7 @@ Knows: the table dataset_checks, results beside a version. Does not know: how a 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ MOST_VALUES = 20
 """Columns with at most so many distinct values are taken for labels."""
 MOST_ROWS_AT_ONCE = 100_000
 """Versions of more rows are checked by a job."""
+log = logging.getLogger(__name__)
 Rows = list[Row]
 Parsed = list[Check]
 Reasons = list[str]
@@ -110,13 +112,16 @@ class Checks:
         return [failure["message"] for failure in result["failures"]]
 
     def _on_version(self, version: Row) -> None:
-        """Try the checks on a version that has just been made."""
-        if not self._of(version["dataset_id"]) or self._known(version) is not None:
-            return
-        if version["row_count"] <= MOST_ROWS_AT_ONCE:
-            self._run(version)
-        else:
-            self._start(OWNER, version)
+        """Try the checks on a version that has just been made, and is one whatever they raise."""
+        try:
+            if not self._of(version["dataset_id"]) or self._known(version) is not None:
+                return
+            if version["row_count"] <= MOST_ROWS_AT_ONCE:
+                self._run(version)
+            else:
+                self._start(OWNER, version)
+        except Exception:
+            log.exception("the checks of %s were not tried", version["label"])
 
     def _start(self, actor: Actor, version: Row) -> str:
         checks = [check.to_dict() for check in self._of(version["dataset_id"])]

@@ -9,6 +9,7 @@ through pandera, batch by batch; what needs the whole column (no value twice) go
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from core.curation.chats import (
 from core.curation.findings import Finding
 from core.curation.tools import Tools
 from core.datasets.table import Table, quoted
+from core.datasets.values import text_of
 from core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 TEMPLATE_TOKENS_PER_TURN = 5
 """What a chat template adds around one turn; ChatML's `<|im_start|>user\\n...<|im_end|>\\n`."""
+
+
+PATTERN_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,7 @@ def run_checks(table: Table, checks: Sequence[Check], tools: Tools) -> list[Find
         names = sorted({ready[number].column for number in by_row})
         for batch in table.batches(["row_index", *names]):
             tools.check()
-            frame = batch.to_pandas().set_index("row_index")
+            frame = batch.to_pandas(integer_object_nulls=True).set_index("row_index")
             for number, rows in _failures(frame, ready, tests):
                 failed[number].extend(rows)
             seen += len(frame)
@@ -156,9 +161,19 @@ def _failures(
     """(check's number, rows that fail it) of one batch, as pandera lists them."""
     import pandera.pandas as pa
 
+    broken: list[Exception] = []
+    """What a test raised: pandera would tell it as a failure of no row."""
+
+    def told(test: Callable[[Any], Any], cells: Any) -> Any:
+        try:
+            return test(cells)
+        except Exception as error:
+            broken.append(error)
+            raise
+
     columns: dict[str, list[Any]] = {}
     for number, function in tests.items():
-        made = pa.Check(function, name=str(number), ignore_na=False)
+        made = pa.Check(functools.partial(told, function), name=str(number), ignore_na=False)
         columns.setdefault(checks[number].column, []).append(made)
     schema = pa.DataFrameSchema(
         {name: pa.Column(checks=found, nullable=True) for name, found in columns.items()}
@@ -166,6 +181,8 @@ def _failures(
     try:
         schema.validate(frame, lazy=True)
     except pa.errors.SchemaErrors as errors:
+        if broken:
+            raise broken[0] from None
         cases = errors.failure_cases
         for number, rows in cases.groupby("check")["index"]:
             yield int(number), [int(row) for row in rows]
@@ -188,13 +205,24 @@ Good = Callable[[Any], bool]
 
 
 def _one_of(arguments: Mapping[str, Any], tools: Tools) -> Good:
-    allowed = {str(value) for value in arguments["values"]}
-    return lambda cell: str(cell) in allowed
+    allowed = {text_of(value) for value in arguments["values"]}
+    return lambda cell: text_of(cell) in allowed
 
 
 def _matches(arguments: Mapping[str, Any], tools: Tools) -> Good:
     pattern = _compiled(arguments["pattern"], 1)
-    return lambda cell: pattern.search(str(cell), timeout=1.0) is not None
+
+    def good(cell: Any) -> bool:
+        try:
+            return pattern.search(str(cell), timeout=PATTERN_TIMEOUT_S) is not None
+        except TimeoutError:
+            raise Invalid(
+                f"The pattern {arguments['pattern']!r} takes too long on a cell.",
+                field="pattern",
+                hint="Write it without a repetition inside a repetition.",
+            ) from None
+
+    return good
 
 
 def _length(arguments: Mapping[str, Any], tools: Tools) -> Good:
@@ -287,7 +315,7 @@ def _repeated(table: Table, column: str) -> list[int]:
 def _is_json(cell: Any) -> bool:
     try:
         json.loads(cell)
-    except ValueError:
+    except (TypeError, ValueError, RecursionError):
         return False
     return True
 
@@ -338,7 +366,7 @@ def _converted(value: Any, wanted: type, name: str, number: int) -> Any:
         return list(value)
     try:
         return wanted(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise _wrong(number, name, f"{value!r} is no {wanted.__name__}", "Correct it.") from None
 
 

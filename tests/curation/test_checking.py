@@ -65,6 +65,22 @@ def test_a_new_version_is_checked_by_itself_and_a_failing_one_is_not_approved(
     assert len(found) == 2
 
 
+def test_a_version_is_made_whatever_its_checks_raise(
+    workbench: Workbench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = imported(workbench, GOOD)
+    workbench.checks.save(OWNER, version["dataset_id"], [LABELS])
+
+    def broken(*given: object) -> None:
+        raise TypeError("not what was expected")
+
+    monkeypatch.setattr("core.curation.checking.run_checks", broken)
+    made = imported(workbench, BAD)
+    assert made["number"] == 2
+    assert workbench.checks.result(OWNER, made["id"])["state"] == "not run"
+    assert "were not tried" in caplog.text
+
+
 def test_other_checks_make_the_result_old(workbench: Workbench) -> None:
     version = imported(workbench, GOOD)
     workbench.checks.save(OWNER, version["dataset_id"], [LABELS])

@@ -102,6 +102,29 @@ def test_text_that_is_no_chat_fails_the_chat_checks(tmp_path: Path) -> None:
     assert failing(tmp_path, check, m=cells) == [0, 1, 2]
 
 
+def test_a_number_is_one_of_the_values_beside_a_row_without_one(tmp_path: Path) -> None:
+    check = {"check": "one_of", "column": "n", "values": [1, 2]}
+    assert failing(tmp_path / "a", check, n=[1, None, 2, 3]) == [3]
+    assert failing(tmp_path / "b", check, n=[1.0, None, 2.0, 2.5]) == [3]
+    whole = {"check": "matches", "column": "n", "pattern": "^[0-9]+$"}
+    assert failing(tmp_path / "c", whole, n=[1, None, 2]) == []
+
+
+def test_a_pattern_without_end_is_an_error_and_no_failing_row(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.curation.checks.PATTERN_TIMEOUT_S", 0.01)
+    check = {"check": "matches", "column": "q", "pattern": "^(a|aa)+$"}
+    with pytest.raises(Invalid, match="takes too long"):
+        failing(tmp_path, check, q=["a" * 60 + "!"])
+
+
+def test_text_nested_too_deep_is_no_json_and_no_chat(tmp_path: Path) -> None:
+    deep = "[" * 200_000
+    assert failing(tmp_path / "a", {"check": "json", "column": "q"}, q=["1", deep]) == [1]
+    assert failing(tmp_path / "b", {"check": "no_empty_turns", "column": "q"}, q=[deep]) == [0]
+
+
 def test_one_batch_after_another_is_checked(tmp_path: Path) -> None:
     cells = ["good"] * 9_000 + ["bad"]
     check = {"check": "one_of", "column": "q", "values": ["good"]}
