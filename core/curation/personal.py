@@ -6,6 +6,7 @@ Knows: the types, how bad each is, which parts look for it. Does not know: decis
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -33,6 +34,8 @@ TYPES: dict[str, tuple[str, str]] = {
 }
 THRESHOLD = 0.5
 ANCHORS = "|".join((recognizers.ANCHORS, phones.ANCHOR, personal_patterns.ANCHORS))
+IN_ADDRESS = re.compile(r"(?:://|www\.)\S*\Z")
+"""Before a hit: the word that it is in is a web address."""
 NER_LABELS = {"PERSON": "person", "PER": "person"}
 
 
@@ -82,10 +85,9 @@ def find(
 def _outside_words(text: str, spans: Iterable[Span]) -> Iterator[Span]:
     """Hits inside of a web address or a path belong to the address, not to a person."""
     for span in spans:
-        if span.type in ("phone", "credit_card", "us_ssn", "uk_nhs"):
-            word = text[max(0, span.start - 200) : span.start].rpartition(" ")[2]
-            if "://" in word or "www." in word:
-                continue
+        figures = span.type in ("phone", "credit_card", "us_ssn", "uk_nhs")
+        if figures and IN_ADDRESS.search(text, max(0, span.start - 200), span.start):
+            continue
         yield span
 
 

@@ -246,9 +246,9 @@ def load() -> Any:
     6 s and 600 MB. tldextract would fetch a list of domain endings unless told not to.
     """
     name = "presidio_analyzer.predefined_recognizers"
-    if name in sys.modules:
-        return sys.modules[name]
-    with _loading:
+    with _loading:  # also for looking: a module is listed before it is whole
+        if name in sys.modules:
+            return sys.modules[name]
         os.environ.setdefault("TLDEXTRACT_PUBLIC_SUFFIX_LIST_URLS", "")
         hidden = [name for name in UNWANTED if name not in sys.modules]
         sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]

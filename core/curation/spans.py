@@ -132,6 +132,7 @@ def possible(cells: pa.Array, pattern: str, kind: str = TEXT) -> Sequence[bool |
     if kind == JSON:
         pattern = rf"{pattern}|\\u[0-9a-fA-F]{{4}}" if pattern else ""
         for escaped, plain in (
+            ("\\\\", "\x01"),  # first: the n after an escaped backslash ends no line
             ("\\n", "\n"),
             ("\\r", "\r"),
             ("\\t", "\t"),

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.curation import personal, recognizers
+from core.curation import personal, recognizers, secrets
 from core.curation.personal import ANCHORS, TYPES, detect, find
 from core.curation.spans import Span, best, mark, possible, preview, replaced, strings
 from core.curation.tools import Tools
@@ -75,6 +75,35 @@ def test_a_column_of_names_or_numbers_says_what_its_cells_are() -> None:
     assert found("4155550132", "order_number") == []
     assert found("12/04/1979", "date_of_birth") == [("date_of_birth", "12/04/1979")]
     assert found("536904399", "ssn") == [("us_ssn", "536904399")]
+
+
+def test_figures_in_an_address_of_the_web_are_left_and_those_after_it_are_not() -> None:
+    card = "4111 1111 1111 1111"
+    assert found("https://shop.example/pay/4111111111111111/done") == []
+    assert found(f"https://shop.example/pay\n{card}") == [("credit_card", card)]
+    assert found(f"See www.shop.example\t{card}") == [("credit_card", card)]
+
+
+@pytest.mark.parametrize("text", ["C:\\token=9f8A7b6C5d4E3f2A1b0C9d", "\\name is Anna Smith"])
+def test_a_backslash_in_json_hides_nothing_after_it(text: str) -> None:
+    cell = json.dumps({"text": text})
+    assert possible(pa.array([cell]), f"{ANCHORS}|{secrets.ANCHORS}", "json") == [True]
+
+
+def test_whoever_asks_while_presidio_is_being_imported_waits_for_all_of_it() -> None:
+    code = (
+        "import sys, threading\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from core.curation.recognizers import load\n"
+        "with ThreadPoolExecutor(8) as pool:\n"
+        "    whole = [f.result() for f in [pool.submit(lambda: load().UkNinoRecognizer)"
+        " for _ in range(8)]]\n"
+        "assert len(set(whole)) == 1\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT_ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_finding_a_hit_and_none_gives_the_words_away(tmp_path: Path) -> None:
