@@ -6,7 +6,7 @@ Knows: a checkpoint's folder, batches. Does not know: which rows are worth it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,23 @@ from core.errors import ModelUnavailable
 WINDOW = 256
 """Tokens of a text that are read."""
 BATCH_TOKENS = 2_048
+
+
+def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Places of texts of two tokens and more, the shortest first, at most BATCH_TOKENS at a time.
+
+    A batch costs its number of texts times its longest one: all are filled up to that.
+    """
+    batch: list[int] = []
+    for at in sorted(range(len(lengths)), key=lambda at: lengths[at]):
+        if lengths[at] < 2:
+            continue
+        if batch and (len(batch) + 1) * lengths[at] > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(at)
+    if batch:
+        yield batch
 
 
 class Perplexity:
@@ -47,12 +64,8 @@ class Perplexity:
                 [text[: WINDOW * 20] for text in texts], add_special_tokens=False
             )
         ]
-        order = sorted((at for at in range(len(texts)) if len(encoded[at]) > 1),
-                       key=lambda at: len(encoded[at]))  # fmt: skip
         found: list[float | None] = [None] * len(texts)
-        while order:
-            size = max(1, BATCH_TOKENS // len(encoded[order[min(len(order), 32) - 1]]))
-            batch, order = order[:size], order[size:]
+        for batch in batches([len(ids) for ids in encoded]):
             tools.check()
             for at, value in zip(batch, self._batch([encoded[at] for at in batch]), strict=True):
                 found[at] = value

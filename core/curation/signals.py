@@ -127,8 +127,8 @@ def summary(path: Path) -> dict[str, Any]:
             row = connection.execute(
                 f"SELECT count({cell}), min({cell}), approx_quantile({cell}, 0.5),"
                 f" approx_quantile({cell}, 0.95), max({cell}),"
-                f" count(*) FILTER (WHERE {cell} > {LIMITS.get(name, math.inf)!r}::DOUBLE)"
-                f" FROM {relation}".replace("inf::DOUBLE", "'inf'::DOUBLE")
+                f" count(*) FILTER (WHERE {cell} > $limit) FROM {relation}",
+                {"limit": LIMITS.get(name, math.inf)},
             ).fetchone()
             spread = dict(zip(("rows", "min", "p50", "p95", "max", "over"), row, strict=True))
             spread["limit"] = LIMITS.get(name)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.curation.perplexity import Perplexity
+from core.curation.perplexity import BATCH_TOKENS, Perplexity, batches
 from core.curation.repetition import LIMITS, repetition
 from core.curation.signals import JUDGED_CHARACTERS, SIGNALS, lexical, summary, write_signals
 from core.curation.tools import Tools
@@ -205,6 +205,13 @@ def test_a_wrong_option_is_named(tmp_path: Path, options: dict[str, Any]) -> Non
 def test_perplexity_needs_a_model(tmp_path: Path) -> None:
     with pytest.raises(ModelUnavailable, match="no language model"):
         written(table_of(tmp_path, ["a"]), tmp_path / "out", perplexity=True)
+
+
+def test_one_long_text_among_short_ones_makes_no_batch_of_all() -> None:
+    lengths = [2] * 40 + [256] * 20 + [0, 1]
+    found = list(batches(lengths))
+    assert sorted(at for batch in found for at in batch) == list(range(60))
+    assert all(len(b) * max(lengths[at] for at in b) <= BATCH_TOKENS for b in found)
 
 
 def test_perplexity_is_what_transformers_own_loss_says(tmp_path: Path) -> None:
