@@ -52,15 +52,17 @@ def shared_runs(
     counts = np.bincount(sides[asked]) if asked.any() else np.zeros(1, np.int64)
     held = asked & (sides != int(counts.argmax()))
     sizes = np.zeros(len(sides), np.int64)
-    runs, rows = _held(open_texts(), held, sizes, tools)
+    runs, rows, keep = _held(open_texts(), held, sizes, tools)
     found: list[Shared] = []
     for mine, of in _runs(open_texts(), asked, sizes, tools):
-        found += _meetings(mine, of, runs, rows, sides, sizes, held, least)
+        if keep > 1:
+            mine, of = mine[mine % keep == 0], of[mine % keep == 0]
+        found += _meetings(mine, of, runs, rows, sides, sizes, held, least, keep)
     return sorted(found, key=lambda pair: (-pair.overlap, pair.rows)), asked & (sizes == 0)
 
 
-def _held(texts: Texts, held: Any, sizes: Any, tools: Tools) -> tuple[Any, Any]:
-    """The runs of the held rows, sorted, with their rows; phrases left out."""
+def _held(texts: Texts, held: Any, sizes: Any, tools: Tools) -> tuple[Any, Any, int]:
+    """The runs of the held rows, sorted, with their rows, phrases left out; one of how many."""
     import numpy as np
 
     parts, owners, count, keep = [], [], 0, 1
@@ -80,13 +82,21 @@ def _held(texts: Texts, held: Any, sizes: Any, tools: Tools) -> tuple[Any, Any]:
     runs, rows = runs[order], rows[order]
     starts = np.searchsorted(runs, runs, "left")
     common = np.searchsorted(runs, runs, "right") - starts > COMMON
-    return runs[~common], rows[~common]
+    return runs[~common], rows[~common], keep
 
 
 def _meetings(
-    mine: Any, of: Any, runs: Any, rows: Any, sides: Any, sizes: Any, held: Any, least: float
+    mine: Any,
+    of: Any,
+    runs: Any,
+    rows: Any,
+    sides: Any,
+    sizes: Any,
+    held: Any,
+    least: float,
+    keep: int,
 ) -> list[Shared]:
-    """Pairs of one of these rows and a held row of another side."""
+    """Pairs of one of these rows and a held row of another side, of `keep` runs one compared."""
     import numpy as np
 
     low, high = np.searchsorted(runs, mine, "left"), np.searchsorted(runs, mine, "right")
@@ -103,7 +113,7 @@ def _meetings(
     )
     found = []
     for (a, b), count in zip(pairs.tolist(), counts.tolist(), strict=True):
-        overlap = min(1.0, count / min(sizes[a], sizes[b]))
+        overlap = min(1.0, keep * count / min(sizes[a], sizes[b]))
         if overlap >= least:
             found.append(Shared((min(a, b), max(a, b)), float(overlap)))
     return found

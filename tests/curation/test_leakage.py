@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from core.curation import contamination
 from core.curation.contamination import distinct_runs, shared_runs
 from core.curation.leakage import detect, leakage_report, overlaps, split_column
 from core.curation.tools import Tools
@@ -87,6 +89,17 @@ def test_two_held_sides_meet_once(tmp_path: Path) -> None:
     pairs, short = shared_runs(lambda: [texts], sides, Tools(tmp_path))
     assert [(pair.rows, pair.overlap) for pair in pairs] == [((0, 1), 1.0)]
     assert short.tolist() == [False, False, True, True, True]
+
+
+def test_where_only_some_runs_are_held_an_overlap_is_of_the_same_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contamination, "MOST_RUNS", 100)
+    text = " ".join(f"word{number}" for number in range(400))
+    texts = [text, text, *(f"other {number}" for number in range(3))]
+    pairs, _ = shared_runs(lambda: [texts], np.array([0, 1, 1, 1, 1]), Tools(tmp_path))
+    assert [pair.rows for pair in pairs] == [(0, 1)]
+    assert pairs[0].overlap > 0.7
 
 
 def test_contamination_with_another_dataset_is_named(tmp_path: Path) -> None:
