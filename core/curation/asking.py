@@ -1,7 +1,7 @@
-"""Answers of models for steps: each asked once, kept by what was asked.
+"""Answers of models for steps. Only models of this workspace that the job was given can be asked.
 
-Knows: worker specs by model name, the client, the cache. Does not know: rows, prompts as stored
-things. Only models of this workspace that the job was given can be asked.
+Knows: worker specs by model name, the client, what tells models apart. Does not know: rows, prompts
+as stored things, which answers are kept (`steps.prompt`).
 """
 
 from __future__ import annotations
@@ -52,9 +52,11 @@ class Asking:
         return REMOTE_IN_FLIGHT if remote else max(1, self._endpoints[name].slots or 1)
 
     def identity(self, name: str) -> str:
-        """What has to be the same for an answer to be the same: weights, engine, quantization."""
+        """What has to be the same for an answer to be the same: weights, engine, quantization,
+        and of an endpoint its address and what it calls the model."""
         spec = WorkerSpec.from_dict(dict(self.models[name]))
-        return "/".join((spec.model_id, spec.engine, spec.quantization))
+        remote = (spec.base_url or "", spec.path or "") if spec.engine == "endpoint" else ()
+        return "/".join((spec.model_id, spec.engine, spec.quantization, *remote))
 
     def __call__(self, name: str, messages: Messages, generation: Generation) -> str:
         """The model's answer; raises what the client raises."""
