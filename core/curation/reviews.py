@@ -10,6 +10,7 @@ they are taken out (`steps.personal`).
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -73,11 +74,12 @@ class Reviews:
         """
         version = self._datasets.version(actor, version_id)
         decided = self._decided(version["dataset_id"])
-        found = [
+        asked = (
             hit
             for hit in hits_of(version["path"])
             if decision in ("all", _decision(decided, hit)) and (not types or hit.type in types)
-        ][offset : offset + limit]
+        )
+        found = list(itertools.islice(asked, offset, offset + limit))
         cells = cells_of(Table.of(version), found)
         kinds = {column["name"]: column["type"] for column in version["columns"]}
         return [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.curation.findings import Finding
 from core.datasets.table import Table
-from core.datasets.values import JSON, TEXT
+from core.datasets.values import JSON
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,11 +81,6 @@ def cells(table: Table, name: str) -> Iterator[tuple[list[int], list[Any]]]:
     """`row_index` and the values of one column, batch by batch."""
     for batch in table.batches(["row_index", name], BATCH_ROWS):
         yield batch.column("row_index").to_pylist(), batch.column(name).to_pylist()
-
-
-def textual(table: Table) -> list[str]:
-    """The columns that hold text, of whatever role."""
-    return [column.name for column in table.columns if column.type in (TEXT, JSON)]
 
 
 def prose(value: Any, kind: str) -> str:
