@@ -35,6 +35,10 @@ SETTINGS: dict[str, Setting] = {
     "allowed_hosts": Setting(
         "LATHE_ALLOWED_HOSTS", "", "host names, comma separated, that a reverse proxy sends"
     ),
+    "import_folders": Setting(
+        "LATHE_IMPORT_FOLDERS", "", "folders, separated as in PATH, whose data files everybody who "
+        "may write datasets can import by their path; admins can name any"
+    ),
     "device": Setting("LATHE_DEVICE", "auto", "auto, cpu or cuda:N: where models are loaded"),
     "threads": Setting("LATHE_THREADS", "0", "CPU threads of one model; 0 means all cores"),
     "memory_limit_gb": Setting(
@@ -61,6 +65,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8501
     allowed_hosts: tuple[str, ...] = ()
+    import_folders: tuple[Path, ...] = ()
     device: str = "auto"
     threads: int = 0
     memory_limit_gb: float = 0.0
@@ -83,6 +88,7 @@ class Settings:
             host=text("host"),
             port=_number(text("port"), "port", int),
             allowed_hosts=tuple(h.strip() for h in text("allowed_hosts").split(",") if h.strip()),
+            import_folders=_folders(text("import_folders")),
             device=text("device"),
             threads=_number(text("threads"), "threads", int),
             memory_limit_gb=_number(text("memory_limit_gb"), "memory_limit_gb", float),
@@ -90,6 +96,17 @@ class Settings:
             measure=text("measure") != "0",
             offline=text("offline") != "0",
         )
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    variable = SETTINGS["import_folders"].variable
+    found = tuple(Path(part).expanduser() for part in text.split(os.pathsep) if part.strip())
+    for folder in found:
+        if not folder.is_absolute():
+            raise Invalid(
+                f"{variable} has to name whole paths, not {str(folder)!r}.", field=variable
+            )
+    return found
 
 
 def _number(text: str, name: str, kind: Any) -> Any:

@@ -96,6 +96,8 @@ def _source(job: JobContext) -> Source:
     path = Path(asked["path"])
     if not path.exists():
         raise NotFound(f"{path.name} is not there any more.", hint="Put it back, or import anew.")
+    if path.resolve() != path:  # what was let through had no links in it
+        raise Invalid(f"{path.name} has become a link.", field="file", hint="Import it anew.")
     if path.is_file() and [path.stat().st_size, path.stat().st_mtime_ns] != asked["stamp"]:
         raise Invalid(f"{path.name} has changed since.", field="file", hint="Import it anew.")
     return open_source(asked["filename"], path, options=options)

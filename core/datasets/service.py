@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,11 +26,11 @@ from core.datasets.readers import Source, open_source
 from core.datasets.samples import all_samples, sample
 from core.datasets.scan import head, scan
 from core.datasets.staging import Staging
-from core.datasets.uploads import keep_upload, readable
+from core.datasets.uploads import ANYWHERE, keep_upload, readable
 from core.datasets.values import TEXT, shown
 from core.errors import NotFound
 from core.governance.audit import record
-from core.governance.permissions import OWNER, Actor, action
+from core.governance.permissions import OWNER, PAGES, Actor, action, permits
 from core.ids import new_id
 from core.jobs.service import Jobs
 from core.store.database import Row, Store
@@ -38,6 +38,7 @@ from core.store.database import Row, Store
 Rows = list[Row]  # inside the class `list` is the method
 Examples = list[Example]
 Columns = list[Column]
+Texts = list[str]
 Options = Mapping[str, Any] | None
 
 
@@ -46,8 +47,11 @@ class Datasets(Commits):
 
     noun = "datasets"
 
-    def __init__(self, store: Store, jobs: Jobs | None = None) -> None:
+    def __init__(
+        self, store: Store, jobs: Jobs | None = None, *, import_folders: Sequence[Path] = ()
+    ) -> None:
         super().__init__(store)
+        self._import_folders = tuple(import_folders)
         self._staging = Staging(store, self, jobs or Jobs(store))
 
     @action
@@ -203,18 +207,25 @@ class Datasets(Commits):
     ) -> str:
         """Import a file or folder on the machine that Lathe runs on, as a job; the job's id.
 
-        `path` is whole; the workspace, hidden files and files that do not end as data does are
-        refused. Or it is an address: `postgresql://user@host/database`, of which the option `sql`
-        gives the rows, and whose `password` is never written down; or `hf://owner/name`, a dataset
-        on the hub. `dataset` is an id or a name. The first version of a new dataset is there when
-        the job has succeeded; a further one waits with its diff for `accept` or `discard`, unless
-        `accept` is given. A file is read in place and has to stay as it is until then.
+        `path` is whole, and in one of `import_folders` or what `keep_upload` gave; the workspace,
+        hidden files and files that do not end as data does are refused. Or it is an address:
+        `postgresql://user@host/database`, of which the option `sql` gives the rows, and whose
+        `password` is never written down; or `hf://owner/name`, a dataset on the hub. `dataset` is
+        an id or a name. The first version of a new dataset is there when the job has succeeded; a
+        further one waits with its diff for `accept` or `discard`, unless `accept` is given. A file
+        is read in place and has to stay as it is until then.
         """
         words = {"description": description, "license": license, "message": message}
         return self._staging.start(
-            actor, path, dataset=dataset, mapping=mapping, options=options, accept=accept,
-            words=words, password=password,
+            actor, path, folders=self._folders(actor), dataset=dataset, mapping=mapping,
+            options=options, accept=accept, words=words, password=password,
         )  # fmt: skip
+
+    @action
+    def import_folders(self, actor: Actor) -> Texts:
+        """The folders whose files may be imported by their path; for admins, who set them, the
+        root of this machine."""
+        return [str(folder) for folder in self._folders(actor)]
 
     @action
     def import_outcome(self, actor: Actor, job_id: str) -> dict[str, Any]:
@@ -365,8 +376,11 @@ class Datasets(Commits):
         if is_location(data):
             return open_location(location_of(data, password=password, trusted=trusted), asked)
         if isinstance(data, str):
-            data = readable(self._store.home, data, trusted=trusted)
+            data = readable(self._store.home, data, self._folders(actor), trusted=trusted)
         return open_source(filename, data, options=asked)
+
+    def _folders(self, actor: Actor) -> Sequence[Path]:
+        return ANYWHERE if permits(actor.role, PAGES["settings"]) else self._import_folders
 
     def _set_archived(self, dataset_id: str, *, archived: bool) -> None:
         name = self._store.get("datasets", dataset_id, noun="dataset")["name"]

@@ -11,7 +11,7 @@ Knows: these files, what a job gave. Does not know: how a file is read (import_j
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Staging:
         actor: Actor,
         path: Path | str,
         *,
+        folders: Sequence[Path],
         dataset: str,
         mapping: ColumnMapping,
         options: Mapping[str, Any] | None,
@@ -57,7 +58,7 @@ class Staging:
         password: str | None = None,
     ) -> str:
         """Queue the job; its id."""
-        origin, shown, secret = self._origin(actor, path, password)
+        origin, shown, secret = self._origin(actor, path, folders, password)
         fields_of(mapping)
         known = self._there(dataset)
         newest = self._commits._newest(known["id"]) if known else None
@@ -79,7 +80,7 @@ class Staging:
         )
 
     def _origin(
-        self, actor: Actor, path: Path | str, password: str | None
+        self, actor: Actor, path: Path | str, folders: Sequence[Path], password: str | None
     ) -> tuple[dict[str, Any], str, str | None]:
         """What a payload says of a source, how people read it, and what is not written down."""
         trusted = actor == OWNER
@@ -87,7 +88,7 @@ class Staging:
             found = location_of(path, password=password, trusted=trusted)
             origin = {"location": found.to_dict(), "has_password": found.password is not None}
             return origin, found.shown, found.password
-        file = readable(self._store.home, path, trusted=trusted)
+        file = readable(self._store.home, path, folders, trusted=trusted)
         return {"path": str(file), "stamp": stamp(file)}, file.name, None
 
     def finish(self, job_id: str, value: dict[str, Any], user_id: str) -> None:

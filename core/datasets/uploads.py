@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +17,7 @@ from core.errors import Forbidden, Invalid, NotFound
 from core.ids import new_id
 
 FOLDER = "uploads"
+ANYWHERE = (Path("/"),)
 KEPT_S = 7 * 24 * 3600
 """An upload nobody has imported goes after a week."""
 
@@ -37,7 +39,7 @@ def keep_upload(home: Path, filename: str, file: BinaryIO | bytes) -> Path:
 
 def drop_upload(home: Path, path: Path) -> None:
     """Remove an upload and its folder; any other path is left alone."""
-    if path.is_relative_to(home / FOLDER):
+    if path.is_relative_to((home / FOLDER).resolve()):
         shutil.rmtree(path.parent, ignore_errors=True)
 
 
@@ -48,12 +50,15 @@ def sweep(home: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def readable(home: Path, path: Path | str, *, trusted: bool = False) -> Path:
-    """The path of a file or folder that may be imported.
+def readable(
+    home: Path, path: Path | str, folders: Sequence[Path], *, trusted: bool = False
+) -> Path:
+    """The path of a file or folder that may be imported, without links in it.
 
-    It is absolute, its name ends as data does, it is no hidden file nor in a hidden folder, and
-    not in the workspace, uploads apart: keys and the workspace's own files stay unread. Who is
-    `trusted`, the owner at the shell, could read it anyway.
+    It is absolute and in one of `folders`, its name ends as data does, it is no hidden file nor in
+    a hidden folder, and neither in the workspace, uploads apart, nor around it: keys and the
+    workspace's own files stay unread. Who is `trusted`, the owner at the shell, could read it
+    anyway. Where it is not let through, nothing is said of whether it is there.
     """
     given = Path(path).expanduser()
     if not given.is_absolute():
@@ -61,11 +66,8 @@ def readable(home: Path, path: Path | str, *, trusted: bool = False) -> Path:
     found = given.resolve()
     if trusted and found.exists():
         return found
-    uploads = (home / FOLDER).resolve()
-    if found.is_relative_to(home.resolve()) and not found.is_relative_to(uploads):
-        raise Forbidden("Files of the workspace itself are not imported.")
-    if not found.is_relative_to(uploads) and any(part.startswith(".") for part in found.parts):
-        raise Forbidden("Hidden files, and files in hidden folders, are not imported.")
+    if not found.is_relative_to((home / FOLDER).resolve()):
+        _refuse_others(home.resolve(), found, folders)
     if not found.exists():
         raise NotFound(f"There is no file {str(path)!r} on the machine that Lathe runs on.")
     if found.is_file():
@@ -78,6 +80,18 @@ def readable(home: Path, path: Path | str, *, trusted: bool = False) -> Path:
     elif not found.is_dir():
         raise Invalid(f"{found.name} is neither a file nor a folder.", field="path")
     return found
+
+
+def _refuse_others(home: Path, found: Path, folders: Sequence[Path]) -> None:
+    if not any(found.is_relative_to(folder.resolve()) for folder in folders):
+        raise Forbidden(
+            "This is not in a folder that you may import from.",
+            hint="Upload the file, or have its folder added to LATHE_IMPORT_FOLDERS.",
+        )
+    if found.is_relative_to(home) or home.is_relative_to(found):
+        raise Forbidden("Files of the workspace itself are not imported.")
+    if any(part.startswith(".") for part in found.parts):
+        raise Forbidden("Hidden files, and files in hidden folders, are not imported.")
 
 
 def stamp(path: Path) -> list[int] | None:

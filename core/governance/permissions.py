@@ -136,6 +136,7 @@ ACTIONS: dict[str, str] = {
     "datasets.import_rows": "datasets.write",
     "datasets.keep_upload": "datasets.write",
     "datasets.start_import": "datasets.write",
+    "datasets.import_folders": "datasets.write",
     "datasets.import_outcome": "workspace.read",
     "datasets.staged": "workspace.read",
     "datasets.staged_rows": "workspace.read",

@@ -12,6 +12,7 @@ from core.datasets.locations import is_location, location_of, open_location
 from core.errors import Forbidden, Invalid, LatheError, Upstream
 from core.governance.permissions import OWNER, Actor
 from core.jobs.folder import JobFolder
+from core.settings import Settings
 from core.workbench import Workbench
 from tests.datasets.test_databases import PASSWORD, postgres, prepared  # noqa: F401  # a fixture
 from tests.datasets.test_import_job import done
@@ -20,6 +21,11 @@ from tests.jobs.test_jobs import state, wait_for
 ENGINEER = Actor("ann", "Ann", "engineer")
 QUERY = "SELECT n, q, m FROM t ORDER BY n"
 NOWHERE = "postgresql://me@127.0.0.1:1/x"
+
+
+@pytest.fixture
+def settings(home: Path, tmp_path: Path) -> Settings:
+    return Settings(home=home, import_folders=(tmp_path,))
 
 
 def with_password(location: str) -> str:
