@@ -9,9 +9,11 @@ is drawn.
 
 from __future__ import annotations
 
+import functools
+
 import streamlit as st
 
-from app import dataset_diff, dataset_drift, dataset_lineage, queries, tables, text, ui
+from app import dataset_diff, dataset_drift, dataset_lineage, queries, tables, tag_form, text, ui
 from core.datasets.lineage import step_count
 from core.store.database import Row
 
@@ -87,12 +89,15 @@ def _head(dataset: Row, version: Row, versions: list[Row]) -> None:
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     ):
-        tags = " ".join(f":violet-badge[:material/sell: {tag}]" for tag in version["tags"])
+        tags = tag_form.badges(version)
         st.markdown(f"### v{version['number']} {tags}", width="content")
         if ui.may("datasets.write") and dataset["archived_at"] is None:
             with st.container(horizontal=True, gap="small", width="content"):
-                with st.popover("Tags", icon=":material/sell:", width="content"):
-                    _tags(version, versions)
+                tag_form.draw(
+                    version, versions, suggested=SUGGESTED,
+                    tag=functools.partial(_tag, version["id"]),
+                    untag=functools.partial(_untag, dataset["id"]),
+                )  # fmt: skip
                 _way_back(version, versions[0])
     author = names.get(version["created_by"], text.NOTHING)
     said = text.escape(version["message"] or "No message")
@@ -131,50 +136,12 @@ def _roll_back(version: Row, key: str) -> None:
     ui.done(f"v{made['number']} has the rows of v{version['number']}")
 
 
-def _tags(version: Row, versions: list[Row]) -> None:
-    """Set, move and remove tags; each button says from where to where."""
-    where = {tag: row["number"] for row in versions for tag in row["tags"]}
-    number = version["number"]
-    options = [tag for tag in dict.fromkeys([*where, *SUGGESTED]) if where.get(tag) != number]
-    st.caption("A tag points at one version. Whoever asks for the tag gets that version.")
-    tag = st.selectbox(
-        "Tag",
-        options,
-        index=None,
-        accept_new_options=True,
-        placeholder="Choose one or type a new one",
-        key=f"tag-of-{version['id']}",
-    )
-    if tag:
-        at = where.get(tag)
-        named = text.escape(tag)
-        st.button(
-            f"Move {named} from v{at} to v{number}" if at else f"Tag v{number} as {named}",
-            type="primary",
-            key="set-tag",
-            on_click=ui.guarded(_tag),
-            args=(version, tag),
-        )
-    for name in version["tags"]:
-        st.button(
-            f"Remove {name} from v{number}",
-            icon=":material/close:",
-            key=f"untag-{name}",
-            on_click=ui.guarded(_untag),
-            args=(version["dataset_id"], name),
-        )
+def _tag(version_id: str, name: str) -> None:
+    ui.workbench().versions.tag(ui.actor(), version_id, name)
 
 
-def _tag(version: Row, tag: str) -> None:
-    name = tag.strip().lower()
-    ui.workbench().versions.tag(ui.actor(), version["id"], name)
-    st.session_state[f"tag-of-{version['id']}"] = None
-    ui.done(f"{name} points at v{version['number']}")
-
-
-def _untag(dataset_id: str, tag: str) -> None:
-    ui.workbench().versions.untag(ui.actor(), dataset_id, tag)
-    ui.done(f"{tag} removed")
+def _untag(dataset_id: str, name: str) -> None:
+    ui.workbench().versions.untag(ui.actor(), dataset_id, name)
 
 
 def _against(version: Row, others: list[Row]) -> Row:

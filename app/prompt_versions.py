@@ -5,9 +5,11 @@ Knows: one prompt's versions. Does not know: the draft, the list of prompts.
 
 from __future__ import annotations
 
+import functools
+
 import streamlit as st
 
-from app import prompt_editor, queries, tables, text, ui
+from app import prompt_editor, queries, tables, tag_form, text, ui
 from core.store.database import Row
 
 SUGGESTED = ("production", "staging")
@@ -50,12 +52,15 @@ def _head(prompt: Row, version: Row, rows: list[Row]) -> None:
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     ):
-        tags = " ".join(f":violet-badge[:material/sell: {tag}]" for tag in version["tags"])
+        tags = tag_form.badges(version)
         st.markdown(f"### v{version['number']} {tags}", width="content")
         if ui.may("prompts.write") and prompt["archived_at"] is None:
             with st.container(horizontal=True, gap="small", width="content"):
-                with st.popover("Tags", icon=":material/sell:", width="content"):
-                    _tags(prompt, version, rows)
+                tag_form.draw(
+                    version, rows, suggested=SUGGESTED,
+                    tag=functools.partial(_tag, prompt["id"], version["id"]),
+                    untag=functools.partial(_untag, prompt["id"]),
+                )  # fmt: skip
                 st.button(
                     f"Write from v{version['number']}",
                     icon=":material/edit:",
@@ -71,49 +76,12 @@ def _head(prompt: Row, version: Row, rows: list[Row]) -> None:
     )
 
 
-def _tags(prompt: Row, version: Row, rows: list[Row]) -> None:
-    """Set, move and remove tags; each button says from where to where."""
-    where = {tag: row["number"] for row in rows for tag in row["tags"]}
-    number = version["number"]
-    options = [tag for tag in dict.fromkeys([*where, *SUGGESTED]) if where.get(tag) != number]
-    st.caption("A tag points at one version. Whoever asks for the tag gets that version.")
-    tag = st.selectbox(
-        "Tag",
-        options,
-        index=None,
-        accept_new_options=True,
-        placeholder="Choose one or type a new one",
-        key=f"tag-of-{version['id']}",
-    )
-    if tag:
-        at = where.get(tag)
-        shown = text.escape(tag)
-        st.button(
-            f"Move {shown} from v{at} to v{number}" if at else f"Tag v{number} as {shown}",
-            type="primary",
-            key="set-tag",
-            on_click=ui.guarded(_tag),
-            args=(prompt["id"], tag, version),
-        )
-    for name in version["tags"]:
-        st.button(
-            f"Remove {name} from v{number}",
-            icon=":material/close:",
-            key=f"untag-{name}",
-            on_click=ui.guarded(_untag),
-            args=(prompt["id"], name),
-        )
+def _tag(prompt_id: str, version_id: str, name: str) -> None:
+    ui.workbench().prompts.tag(ui.actor(), prompt_id, name, version_id)
 
 
-def _tag(prompt_id: str, tag: str, version: Row) -> None:
-    ui.workbench().prompts.tag(ui.actor(), prompt_id, tag.strip().lower(), version["id"])
-    st.session_state[f"tag-of-{version['id']}"] = None
-    ui.done(f"{tag} points at v{version['number']}")
-
-
-def _untag(prompt_id: str, tag: str) -> None:
-    ui.workbench().prompts.untag(ui.actor(), prompt_id, tag)
-    ui.done(f"{tag} removed")
+def _untag(prompt_id: str, name: str) -> None:
+    ui.workbench().prompts.untag(ui.actor(), prompt_id, name)
 
 
 def _body(version: Row, rows: list[Row]) -> None:
