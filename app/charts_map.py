@@ -12,7 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from app import text
-from app.chart_style import INK, PALETTE, Theme, template
+from app.chart_style import INK, PALETTE, Theme, safe, template
 
 HEIGHT = 520
 QUIET = ("in no cluster", "no value", "other values")
@@ -27,7 +27,8 @@ WEBGL = 5_000
 def dataset_map(points: Mapping[str, Any], *, theme: Theme, texts: list[str]) -> Any:
     """Points by their place on the map; `customdata` is the row's number.
 
-    `points` as `Explore.map` gives it; `texts` what a point says under the pointer.
+    `points` as `Explore.map` gives it; `texts` what a point says under the pointer,
+    as it is, line by line.
     """
     figure = go.Figure()
     add = figure.add_scattergl if len(points["x"]) >= WEBGL else figure.add_scatter
@@ -40,9 +41,9 @@ def dataset_map(points: Mapping[str, Any], *, theme: Theme, texts: list[str]) ->
             x=[points["x"][i] for i in at],
             y=[points["y"][i] for i in at],
             customdata=[points["row_index"][i] for i in at],
-            text=[texts[i] for i in at],
+            text=["<br>".join(map(safe, texts[i].splitlines())) for i in at],
             mode="markers",
-            name=f"{text.shorten(name, 40)} ({len(at):,})",
+            name=f"{safe(text.shorten(name, 40))} ({len(at):,})",
             marker={
                 "size": size,
                 "color": INK[theme]["quiet"] if quiet else palette[number % len(palette)],

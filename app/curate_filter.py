@@ -43,7 +43,7 @@ def said(found: list[Condition]) -> str:
         operator = OPERATORS[condition["op"]]
         value = condition.get("value")
         shown = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        words = f"`{condition['column']}` {operator.label}"
+        words = f"{text.code(condition['column'])} {operator.label}"
         if operator.takes != "nothing":
             words += f" **{text.escape(text.shorten(shown, 40))}**"
         parts.append(words)

@@ -10,7 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import curate_job, curate_recipe, personal_review, tables, text, ui
+from app import curate_job, curate_recipe, personal_review, queries, tables, text, ui
 from core.curation.steps.personal import TYPES
 from core.store.database import Row
 
@@ -34,7 +34,7 @@ REPORT = {
 def show(version: Row) -> None:
     """Draw the area."""
     status = curate_job.status(version)
-    state = ui.workbench().reviews.state(ui.actor(), version["id"])
+    state = queries.read("reviews", "state", version["id"])
     if curate_job.is_running(status):
         curate_job.progress(version["id"])
     elif not state["looked"]:
@@ -162,7 +162,7 @@ def _add(version: Row, way: str) -> None:
 def _report(version: Row) -> None:
     """Who decided what, for whoever has to answer for it."""
     with st.expander("Report of this version", icon=":material/assignment:", key="personal-report"):
-        rows = ui.workbench().reviews.report(ui.actor(), version["id"])
+        rows = queries.read("reviews", "report", version["id"])
         tables.show(
             [
                 {
@@ -184,7 +184,7 @@ def _reveal() -> None:
     """From a pseudonym back to a person: for admins, written into the audit log."""
     if not ui.may("pseudonyms.reveal"):
         return
-    counts = ui.workbench().pseudonyms.counts(ui.actor())
+    counts = queries.read("pseudonyms", "counts")
     if not counts:
         return
     with st.form("pseudonym-reveal", border=False):

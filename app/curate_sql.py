@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from app import curate_recipe, queries, tables, text, ui
+from core.datasets.table import quoted
 from core.datasets.values import escape_formula
 from core.store.database import Row
 
@@ -22,7 +23,7 @@ def show(version: Row) -> None:
     """Draw the view; the query is in the URL once it was run."""
     known = queries.read("explore", "tables", version["id"])
     for name, columns in known.items():
-        st.caption(f"`{name}`: {', '.join(f'`{column}`' for column in columns)}")
+        st.caption(f"{text.code(name)}: {', '.join(map(text.code, columns))}")
     with st.form("sql", border=False):
         sql = st.text_area(
             "One SELECT",
@@ -54,7 +55,9 @@ def _run(version: Row, sql: str) -> None:
 def _answer(version: Row, kept: dict[str, Any]) -> None:
     rows = kept["rows"]
     first = "The first " if kept["truncated"] else ""
-    st.markdown(f"**{first}{text.plural(len(rows), 'row')}** in {kept['elapsed_ms']:.0f} ms")
+    st.markdown(
+        f"**{first}{text.plural(len(rows), 'row')}** in {text.milliseconds(kept['elapsed_ms'])}"
+    )
     columns = {name: _column(name, rows) for name in kept["columns"]}
     tables.show(rows, columns, alt="What the query gave", height=400 if len(rows) > 10 else "auto")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
@@ -94,6 +97,6 @@ def _as_csv(kept: dict[str, Any]) -> str:
 def _example(version: Row) -> str:
     expected = version["expected"]
     if expected:
-        name = '"' + expected.replace('"', '""') + '"'
-        return f"SELECT {name}, count(*) AS row_count\nFROM rows GROUP BY ALL ORDER BY 2 DESC"
+        counted = f"SELECT {quoted(expected)}, count(*) AS row_count"
+        return f"{counted}\nFROM rows GROUP BY ALL ORDER BY 2 DESC"
     return "SELECT row_id, *\nFROM rows LIMIT 20"

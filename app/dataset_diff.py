@@ -120,7 +120,7 @@ def _notes(summary: Row) -> list[str]:
     if summary["note"]:
         notes.append(summary["note"])
     if summary["key"] != "row_id":
-        notes.append(f"Rows are matched by the column `{summary['key']}`.")
+        notes.append(f"Rows are matched by the column {text.code(summary['key'])}.")
     return notes
 
 

@@ -23,8 +23,10 @@ KINDS = ["Postgres", "SQLite or DuckDB"]
 QUERY = "SELECT question, answer FROM tickets WHERE closed"
 
 
-def database() -> Chosen | None:
-    """The query that was sent last, if one was."""
+def database(*, paths: bool) -> Chosen | None:
+    """The query that was sent last, if one was; with `paths`, also one on a file by its path."""
+    if not paths:
+        return _kept(KINDS[0], _postgres())
     kind = st.segmented_control(
         "Database", KINDS, default=KINDS[0], required=True, key="import-database",
         label_visibility="collapsed",
@@ -33,16 +35,16 @@ def database() -> Chosen | None:
     return _kept(str(kind), sent)
 
 
-def hub() -> Chosen | None:
-    """The dataset of the hub that was sent last, if one was."""
+def hub(*, paths: bool) -> Chosen | None:
+    """The dataset of the hub that was sent last, if one was; `paths` as for `database`."""
     with st.form("import-hub-form", border=False):
         name = st.text_input(
             "Dataset", key="import-hub", placeholder="owner/name",
             help="As the hub names it. Configuration, split and revision are under How it is read.",
         ).strip()  # fmt: skip
         st.caption(
-            "Its rows come over the network, where this machine may download. A folder that "
-            "`save_to_disk` wrote is read without: take its path."
+            "Its rows come over the network, where this machine may download."
+            + (" A folder that `save_to_disk` wrote is read without: take its path." * paths)
         )
         sent = st.form_submit_button("Look at the rows", icon=":material/search:")
     made = None
@@ -127,5 +129,5 @@ def _kept(kind: str, sent: Chosen | None) -> Chosen | None:
         kept[kind] = sent
     found: Chosen | None = kept.get(kind)
     if found is not None and kind != "hub":
-        st.caption(f"Rows of `{text.escape(text.shorten(str(found.options['sql']), 90))}`")
+        st.caption(f"Rows of {text.code(text.shorten(str(found.options['sql']), 90))}")
     return found

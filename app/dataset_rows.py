@@ -13,7 +13,7 @@ import streamlit as st
 
 from app import queries, tables, text, ui
 from core.datasets.mapping import ROLES
-from core.datasets.values import INTEGER, NUMBER
+from core.datasets.values import INTEGER, NUMBER, text_of
 from core.store.database import Row
 
 PER_PAGE = 50
@@ -107,7 +107,7 @@ def _parts(version: Row) -> str:
     for role, word in (("input", "Inputs"), ("expected", "Expected"), ("metadata", "Metadata")):
         names = [c["name"] for c in version["columns"] if c["role"] == role]
         if names:
-            parts.append(f"{word} {' '.join(f'`{name}`' for name in names)}")
+            parts.append(f"{word} {' '.join(map(text.code, names))}")
     return " · ".join(parts)
 
 
@@ -132,14 +132,8 @@ def _columns(version: Row) -> dict[str, Any]:
 
 
 def _as_listed(row: Row) -> Row:
-    shown = {name: _cell(value) for name, value in row.items() if name != "row_index"}
+    shown = {name: text_of(value) for name, value in row.items() if name != "row_index"}
     return {**shown, "_number": row["row_index"] + 1}
-
-
-def _cell(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _move(step: int) -> None:
@@ -159,19 +153,12 @@ def _detail(version: Row, search: str, total: int) -> None:
     ):
         st.markdown(f"**Row {text.count(row['row_index'] + 1)}**", width="content")
         with st.container(horizontal=True, gap="small", width="content"):
-            st.button(
-                "Previous", icon=":material/keyboard_arrow_up:", key="row-previous", shortcut="K",
-                disabled=at == 0, on_click=_move, args=(-1,),
-            )  # fmt: skip
-            st.button(
-                "Next", icon=":material/keyboard_arrow_down:", key="row-next", shortcut="J",
-                disabled=at + 1 >= total, on_click=_move, args=(1,),
-            )  # fmt: skip
+            ui.neighbours(at, total, key="row", on_move=_move)
     metadata = {}
     for column in version["columns"]:
         value = row[column["name"]]
         if column["role"] == "metadata":
-            metadata[column["name"]] = None if value is None else text.escape(_cell(value) or "")
+            metadata[column["name"]] = None if value is None else text.escape(text_of(value) or "")
             continue
         what = "input" if column["role"] == "input" else "expected answer"
         st.markdown(f"**{text.escape(column['name'])}** :gray[· {what}]")

@@ -26,20 +26,23 @@ FROM = ["Upload", "Path on this machine", "Database", "Hugging Face hub"]
 
 def choose() -> Chosen | None:
     """The file that was chosen, if one was."""
-    kind = st.segmented_control("From", FROM, default=FROM[0], required=True, key="import-from")
+    folders = ui.workbench().datasets.import_folders(ui.actor())
+    offered = FROM if folders else [name for name in FROM if name != FROM[1]]
+    kind = st.segmented_control("From", offered, default=FROM[0], required=True, key="import-from")
     if kind == FROM[2]:
-        return dataset_foreign.database()
+        return dataset_foreign.database(paths=bool(folders))
     if kind == FROM[3]:
-        return dataset_foreign.hub()
+        return dataset_foreign.hub(paths=bool(folders))
     if kind == FROM[1]:
         path = st.text_input(
             "Path", key="import-path", placeholder="/data/conversations.jsonl",
             help="Whole, of a file or of a folder of data files. It is read where it lies and has "
             "to stay as it is until it is imported.",
         ).strip()  # fmt: skip
+        where = "" if folders == ["/"] else f", in {', '.join(map(text.code, folders))}"
         st.caption(
-            "For files of any size that are on the machine Lathe runs on. Whoever may write "
-            "datasets may read data files there; hidden files and the workspace are left out."
+            f"For files of any size that are on the machine Lathe runs on{where}. Hidden files "
+            "and the workspace are left out."
         )
         return Chosen(path, PurePath(path).name, path) if path else None
     upload = st.file_uploader(
@@ -111,7 +114,7 @@ def notes(first: dict[str, Any]) -> None:
             f"*How it is read* turns them into columns: read as `{first['chat'].name}`."
         )
     for column, hint in list(first["hints"].items())[:5]:
-        st.caption(f"`{text.escape(column)}`: {text.escape(hint)}")
+        st.caption(f"{text.code(column)}: {text.escape(hint)}")
 
 
 def forget() -> None:

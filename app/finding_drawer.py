@@ -49,14 +49,7 @@ def _head(finding: Row, at: int, total: int) -> None:
             width="content",
         )
         with st.container(horizontal=True, gap="small", width="content"):
-            st.button(
-                "Previous", icon=":material/keyboard_arrow_up:", key="finding-previous",
-                shortcut="K", disabled=at == 0, on_click=_move, args=(-1,),
-            )  # fmt: skip
-            st.button(
-                "Next", icon=":material/keyboard_arrow_down:", key="finding-next", shortcut="J",
-                disabled=at + 1 >= total, on_click=_move, args=(1,),
-            )  # fmt: skip
+            ui.neighbours(at, total, key="finding", on_move=_move)
     st.markdown(text.escape(finding["message"]))
 
 

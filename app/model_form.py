@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import text, ui
+from app import ui
 
 KINDS = {"chat": "Chat", "embedding": "Embeddings"}
 
@@ -125,5 +125,5 @@ def drawer() -> None:
             kind=kind, revision=revision or None, sha256=sha256 or None, key=key or None,
         )  # fmt: skip
         ui.set_params(model=model_id, add=None)
-        ui.done(f"{text.escape(name.strip())} added")
+        ui.done(f"{name.strip()} added")
         st.rerun()

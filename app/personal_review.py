@@ -14,7 +14,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import highlight, text, ui
+from app import highlight, queries, text, ui
 from core.curation.steps.personal import TYPES
 from core.store.database import Row
 
@@ -31,7 +31,7 @@ COLOURS = {"high": "red", "medium": "orange", "low": "gray"}
 
 def queue(version: Row) -> None:
     """The hit that is up, its text, and the buttons; what was chosen stays over reruns."""
-    counts = ui.workbench().reviews.counts(ui.actor(), version["id"])
+    counts = queries.read("reviews", "counts", version["id"])
     decision, types, total = _filters(counts)
     if not total:
         done = decision == "open" and not types
@@ -44,8 +44,8 @@ def queue(version: Row) -> None:
         return
     at = min(max(st.session_state.get("personal-at", 0), 0), total - 1)
     st.session_state["personal-at"] = at
-    [hit] = ui.workbench().reviews.queue(
-        ui.actor(), version["id"], types=types, decision=decision, offset=at, limit=1
+    [hit] = queries.read(
+        "reviews", "queue", version["id"], types=types, decision=decision, offset=at, limit=1
     )
     with st.container(border=True, gap="small"):
         _head(hit, at, total)
@@ -59,7 +59,7 @@ def queue(version: Row) -> None:
 
 def types(version: Row) -> None:
     """Each type with its counts, and the button that decides what is open of it."""
-    rows = ui.workbench().reviews.counts(ui.actor(), version["id"])
+    rows = queries.read("reviews", "counts", version["id"])
     with st.container(border=True, gap="small", height=TALL if len(rows) > MANY else "content"):
         st.markdown("**By type**")
         for row in rows:
@@ -114,19 +114,12 @@ def _head(hit: Mapping[str, Any], at: int, total: int) -> None:
     label = TYPES.get(hit["type"], hit["type"])
     st.markdown(
         f":{COLOURS[hit['severity']]}-badge[{text.escape(label)}]  "
-        f"Row {text.count(hit['row_index'] + 1)} · `{text.escape(_place(hit))}`  "
+        f"Row {text.count(hit['row_index'] + 1)} · {text.code(_place(hit))}  "
         f":gray[· {hit['score'] * 100:.0f} % sure]"
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{text.count(at + 1)}** of {text.count(total)}", width="stretch")
-        st.button(
-            "Previous", icon=":material/keyboard_arrow_up:", key="personal-previous",
-            shortcut="K", disabled=at == 0, on_click=_move, args=(-1,),
-        )  # fmt: skip
-        st.button(
-            "Next", icon=":material/keyboard_arrow_down:", key="personal-next", shortcut="J",
-            disabled=at + 1 >= total, on_click=_move, args=(1,),
-        )  # fmt: skip
+        ui.neighbours(at, total, key="personal", on_move=_move)
 
 
 def _place(hit: Mapping[str, Any]) -> str:
@@ -141,7 +134,7 @@ def _text(hit: Mapping[str, Any]) -> None:
     st.html(highlight.markup(f"{lead}{hit['text']}{tail}", moved))
     if hit["decision"] != "open":
         note = f" Note: {text.escape(hit['note'])}" if hit["note"] else ""
-        put = f": `{text.escape(hit['replacement'])}`" if hit["replacement"] is not None else ""
+        put = f": {text.code(hit['replacement'])}" if hit["replacement"] is not None else ""
         st.caption(f"{DECISIONS[hit['decision']]}{put}.{note}")
 
 

@@ -28,7 +28,6 @@ from core.prompts.template import parse
 
 Content = dict[str, Any]
 
-
 SYNTAX = (
     "`{{name}}` takes the value of a column. `{{#name}}…{{/name}}` stands only where there is a "
     "value, once for each item of a list; `{{^name}}…{{/name}}` only where there is none. "

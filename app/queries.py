@@ -7,7 +7,8 @@ the store's revision is part of the key. Permissions are checked, the actor is p
 Knows: revision, actor, arguments. Does not know: what any of it means.
 
 Only for what is in the database. What lives in folders and processes (a job's log, the states of
-models) changes without a new revision: call the workbench for those.
+models) changes without a new revision: call the workbench for those. What a job has found about a
+version lies in files too, but the job's own rows follow each of them.
 """
 
 from __future__ import annotations

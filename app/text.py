@@ -6,6 +6,7 @@ Knows: rounding, units, words. Does not know: Streamlit, nor where a number come
 from __future__ import annotations
 
 import math
+import re
 from datetime import datetime
 
 from core.clock import utc_now
@@ -88,6 +89,15 @@ def seconds(value: float | None) -> str:
     return _pair(whole // 60, "min", whole % 60, "s")
 
 
+def about(seconds: float) -> str:
+    """A rough duration in words."""
+    if seconds < 50:
+        return f"about {max(5, math.ceil(seconds / 5) * 5)} s"
+    if seconds < 5_400:
+        return f"about {max(1, round(seconds / 60))} min"
+    return f"about {seconds / 3_600:.1f} h"
+
+
 def size(byte_count: float | None) -> str:
     """Bytes in powers of 1,000: `93.4 MB`, `1.20 GB`."""
     if byte_count is None or math.isnan(byte_count):
@@ -157,6 +167,14 @@ def state_badge(name: str) -> str:
 def escape(text: str) -> str:
     """Text that Markdown shows as it is: for names and messages that people typed."""
     return "".join(f"\\{c}" if c in "\\`*_{}[]()#+-.!|~$:<>" else c for c in text)
+
+
+def code(text: str) -> str:
+    """Text as one line of code in Markdown, as it is: there `escape` would show its backslashes."""
+    line = " ".join(text.split()) or " "
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    pad = " " if line[0] == "`" or line[-1] == "`" else ""
+    return f"{fence}{pad}{line}{pad}{fence}"
 
 
 def shorten(text: str | None, length: int = 120) -> str:

@@ -88,7 +88,7 @@ def page(title: str, sentence: str, *, key: str) -> Page:
         st.caption(sentence)
     actions = right.container(horizontal=True, horizontal_alignment="right", gap="small")
     for message in st.session_state.pop("_done", []):
-        st.toast(message, icon=":material/check:")
+        st.toast(text.escape(message), icon=":material/check:")
     error = st.session_state.pop("_error", None)
     if error is not None:
         show_error(error)
@@ -111,7 +111,8 @@ def may(permission: str) -> bool:
 
 
 def done(message: str) -> None:
-    """Show a toast at the next run of a page: for use right before st.rerun or in callbacks."""
+    """Show words as they are in a toast at the next run of a page: for right before st.rerun or
+    in callbacks."""
     st.session_state.setdefault("_done", []).append(message)
 
 
@@ -227,6 +228,18 @@ def confirm(
     with st.popover(label, key=f"{key}-ask"):
         st.markdown(consequence)
         st.button(label, type="primary", on_click=guarded(on_confirm), args=args, key=key)
+
+
+def neighbours(at: int, total: int, *, key: str, on_move: Callable[[int], Any]) -> None:
+    """Previous and Next, by K and J too; `on_move` is called with -1 or 1. `at` is from 0."""
+    for label, icon, shortcut, by, last in (
+        ("Previous", "keyboard_arrow_up", "K", -1, at <= 0),
+        ("Next", "keyboard_arrow_down", "J", 1, at + 1 >= total),
+    ):
+        st.button(
+            label, icon=f":material/{icon}:", key=f"{key}-{label.lower()}", shortcut=shortcut,
+            disabled=last, on_click=guarded(on_move), args=(by,),
+        )  # fmt: skip
 
 
 def param(name: str) -> str | None:

@@ -262,3 +262,16 @@ def test_any_filename_gives_a_usable_name(filename: str) -> None:
 
 def test_a_filename_reads_as_a_name() -> None:
     assert name_for("data/support_tickets-2.csv") == "Support tickets 2"
+
+
+def test_a_toast_shows_a_name_as_it_is(pages: Pages, workbench: Workbench) -> None:
+    version = workbench.datasets.import_rows(
+        OWNER,
+        name="[here](x)",
+        filename="a.csv",
+        data=CSV,
+        mapping={"question": "input", "answer": "expected", "topic": "metadata"},
+    )
+    page = pages.open("datasets", dataset=version["dataset_id"])
+    page.button(key="archive").click().run()
+    assert page.toast[0].value == r"\[here\]\(x\) is archived"

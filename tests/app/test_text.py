@@ -99,3 +99,14 @@ def test_what_people_typed_is_shown_as_it_is() -> None:
 )
 def test_rough_counts_are_whole(value: int, shown: str) -> None:
     assert text.roughly(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("ticket_id", "`ticket_id`"), ("a*b\nc", "`a*b c`"), ("a`b", "``a`b``"),
+        ("`x", "`` `x ``"), ("", "` `"),
+    ],
+)  # fmt: skip
+def test_code_in_markdown_reads_as_it_is(value: str, shown: str) -> None:
+    assert text.code(value) == shown
