@@ -11,7 +11,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import curate_recipe, duplicate_group, queries, text, ui
+from app import curate_job, curate_recipe, duplicate_group, queries, text, ui
 from core.curation.groups import RULES
 from core.store.database import Row
 
@@ -23,11 +23,11 @@ LINKS = {"near": "Jaccard index of their character n-grams", "semantic": "cosine
 def show(version: Row) -> None:
     """Draw the area."""
     with ui.errors(stop=True):
-        status = ui.workbench().curation.status(ui.actor(), version["id"])
-        counted = ui.workbench().curation.finding_counts(ui.actor(), version["id"])
+        status = curate_job.status(version)
+        counted = queries.read("curation", "finding_counts", version["id"])
     parts = {part["name"]: part for part in status["parts"] if part["name"] in KINDS}
-    if _is_working(status):
-        _waiting(version["id"])
+    if curate_job.is_running(status):
+        curate_job.progress(version["id"])
     elif not any(part["state"] in ("done", "failed") for part in parts.values()):
         _not_yet(version)
         return
@@ -62,8 +62,8 @@ def _groups(version: Row, kind: str, counted: dict[str, Any]) -> None:
         number = st.pagination(pages, key=f"dup-page-{kind}-{clashing}") if pages > 1 else 1
     offset = (min(number, pages) - 1) * PER_PAGE
     with ui.errors(stop=True):
-        found = ui.workbench().curation.findings(
-            ui.actor(), version["id"], kind=f"{kind}_duplicate", severity=severity,
+        found = queries.read(
+            "curation", "findings", version["id"], kind=f"{kind}_duplicate", severity=severity,
             offset=offset, limit=PER_PAGE,
         )  # fmt: skip
         members = _members(version, found)
@@ -88,7 +88,7 @@ def _groups(version: Row, kind: str, counted: dict[str, Any]) -> None:
 
 def _members(version: Row, findings: list[Row]) -> dict[int, Row]:
     wanted = sorted({row for finding in findings for row in finding["rows"]})
-    found = ui.workbench().curation.rows_at(ui.actor(), version["id"], wanted)
+    found = queries.read("curation", "rows_at", version["id"], tuple(wanted))
     return {row["row_index"]: row for row in found}
 
 
@@ -207,21 +207,6 @@ def _problems(part: Row) -> None:
         )
     elif part["state"] == "none":
         st.info("This kind has not been looked for yet.", icon=":material/search:")
-
-
-def _is_working(status: dict[str, Any]) -> bool:
-    job = status["job"]
-    return job is not None and job["state"] in ("queued", "running")
-
-
-@st.fragment(run_every=2)
-def _waiting(version_id: str) -> None:
-    """How far the job is; the whole page again when it has ended."""
-    status = ui.workbench().curation.status(ui.actor(), version_id)
-    if not _is_working(status):
-        st.rerun(scope="app")
-    doing = next((part["label"] for part in status["parts"] if part["state"] == "running"), None)
-    st.info(f"Looking for faults: {doing or 'waiting for its turn'}", icon=":material/hourglass:")
 
 
 def _not_yet(version: Row) -> None:

@@ -10,8 +10,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import curate_options, text, ui
-from app.curate_options import about
+from app import curate_options, job_progress, text, ui
 from core.store.database import Row
 
 SENTENCE = (
@@ -29,7 +28,7 @@ def status(version: Row) -> dict[str, Any]:
 
 def is_running(found: dict[str, Any]) -> bool:
     """Whether a job is at it."""
-    return found["job"] is not None and found["job"]["state"] in ("queued", "running")
+    return job_progress.is_going(found["job"])
 
 
 def first(version: Row, key: str) -> None:
@@ -41,7 +40,7 @@ def first(version: Row, key: str) -> None:
     may = ui.may("datasets.write")
     ui.empty_state(
         "Nobody has looked at these rows yet",
-        f"{SENTENCE} It takes {about(estimate['seconds'])} on a machine like this, in the "
+        f"{SENTENCE} It takes {text.about(estimate['seconds'])} on a machine like this, in the "
         "background; it can be stopped, and goes on where it was.",
         f"Look for faults in {rows}" if may else None,
         start,
@@ -68,21 +67,11 @@ def progress(version_id: str) -> None:
     found = ui.workbench().curation.status(ui.actor(), version_id)
     if not is_running(found):
         st.rerun()
-    job = found["job"]
-    share = (job["progress_done"] or 0) / (job["progress_total"] or 1)
-    left = f" · {about(job['eta_s'])} left" if job["eta_s"] else ""
-    waiting = "Waiting for another analysis to end" if job["state"] == "queued" else "Looking"
-    with (
-        st.container(border=True),
-        st.container(horizontal=True, vertical_alignment="center", gap="medium"),
-    ):
-        st.progress(min(share, 1.0), f"{text.escape(job['message'] or waiting)}{left}")
-        if ui.may("jobs.write"):
-            st.button(
-                "Stop", icon=":material/stop:", key="analysis-stop",
-                on_click=ui.guarded(_stop), args=(job["id"],),
-                help="What is done is kept; looking again goes on from there",
-            )  # fmt: skip
+    queued = found["job"]["state"] == "queued"
+    job_progress.bar(
+        found["job"], "Waiting for another analysis to end" if queued else "Looking",
+        key="analysis-stop", help="What is done is kept; looking again goes on from there",
+    )  # fmt: skip
 
 
 def notes(version: Row, found: dict[str, Any], names: Sequence[str]) -> None:
@@ -114,7 +103,3 @@ def notes(version: Row, found: dict[str, Any], names: Sequence[str]) -> None:
                 on_click=ui.guarded(start),
                 args=(version["id"], [part["name"] for part in (*failed, *left)]),
             )
-
-
-def _stop(job_id: str) -> None:
-    ui.workbench().jobs.cancel(ui.actor(), job_id)

@@ -9,8 +9,10 @@ from typing import Any
 
 import streamlit as st
 
-from app import curate_recipe, observe, queries, tables, text, ui
+from app import curate_job, curate_recipe, observe, queries, tables, text, ui
 from app.charts_map import dataset_map
+from core.datasets.values import text_of
+from core.errors import from_dict
 from core.store.database import Row
 
 CLUSTERS = "cluster"
@@ -58,9 +60,9 @@ def show(version: Row) -> None:
 
 def _make(version: Row) -> None:
     estimate = queries.read("curation", "estimate", version["id"], detectors=["map"])
-    job = ui.workbench().curation.status(ui.actor(), version["id"])["job"]
-    if job is not None and job["state"] in ("queued", "running"):
-        _waiting(version["id"])
+    status = curate_job.status(version)
+    if curate_job.is_running(status):
+        curate_job.progress(version["id"])
         return
     ui.empty_state(
         "No map yet",
@@ -73,26 +75,15 @@ def _make(version: Row) -> None:
         args=(version["id"],),
         icon=":material/scatter_plot:",
     )
-    if job is not None and job["state"] == "failed":
-        st.error(f"The last try failed. {(job['error'] or {}).get('message', '')}")
+    part = next(part for part in status["parts"] if part["name"] == "map")
+    job = status["job"]
+    if error := part["error"] or (job and job["error"]):
+        ui.show_error(from_dict(error))
 
 
 def _start(version_id: str) -> None:
     ui.workbench().curation.analyse(ui.actor(), version_id, detectors=["map"])
     ui.done("The map is being made")
-
-
-@st.fragment(run_every=1.0)
-def _waiting(version_id: str) -> None:
-    job = ui.workbench().curation.status(ui.actor(), version_id)["job"]
-    if job is None or job["state"] not in ("queued", "running"):
-        st.rerun()
-    done, total = job["progress_done"], max(job["progress_total"], 1)
-    left = f", about {text.seconds(job['eta_s'])} left" if job.get("eta_s") else ""
-    st.progress(done / total, f"{job['message'] or 'Waiting for its turn'}{left}")
-    if st.button("Stop", icon=":material/stop:", key="map-stop"):
-        with ui.errors():
-            ui.workbench().jobs.cancel(ui.actor(), job["id"])
 
 
 def _said(drawn: dict[str, Any]) -> str:
@@ -110,8 +101,7 @@ def _texts(version: Row, drawn: dict[str, Any]) -> list[str]:
     name = (version["inputs"] or [version["columns"][0]["name"]])[0]
     rows = queries.read("curation", "rows_at", version["id"], tuple(drawn["row_index"]))
     return [
-        f"Row {text.count(row['row_index'] + 1)}<br>"
-        + text.shorten(str(row[name] or ""), 90).replace("<", "&lt;")
+        f"Row {text.count(row['row_index'] + 1)}\n{text.shorten(text_of(row[name]), 90)}"
         for row in rows
     ]
 

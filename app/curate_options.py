@@ -7,7 +7,6 @@ Knows: the settings of a person for one version, what they cost. Does not know: 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,27 +31,17 @@ def chosen(version_id: str) -> Options:
     return kept.get(version_id, {})
 
 
-def about(seconds: float) -> str:
-    """A rough duration in words."""
-    if seconds < 50:
-        return f"about {max(5, math.ceil(seconds / 5) * 5)} s"
-    if seconds < 5_400:
-        return f"about {max(1, round(seconds / 60))} min"
-    return f"about {seconds / 3_600:.1f} h"
-
-
 def popover(version: Row, status: Mapping[str, Any]) -> None:
     """The settings, and where the version was looked at, what looking with them again would do."""
     used = {p["name"]: p["options"] or {} for p in status["parts"] if p["state"] != "none"}
     with st.popover("Options", icon=":material/tune:", width="content"):
         asked = _asked(version, {**used, **chosen(version["id"])})
         st.session_state.setdefault(CHOSEN, {})[version["id"]] = asked
-        cost = _cost(version, asked)
         changed = [
             name for name in TUNED if name in used and asked.get(name, {}) != _own(used[name])
         ]
         if not used:
-            st.caption(f"With these it takes {cost}.")
+            st.caption(f"With these it takes {_cost(version, asked)}.")
             return
         if not changed:
             st.caption("The version was looked at with these.")
@@ -61,7 +50,7 @@ def popover(version: Row, status: Mapping[str, Any]) -> None:
         estimate = ui.workbench().curation.estimate(
             ui.actor(), version["id"], detectors=changed, options=asked
         )
-        st.caption(f"Looks again for: {names}. It takes {about(estimate['seconds'])}.")
+        st.caption(f"Looks again for: {names}. It takes {text.about(estimate['seconds'])}.")
         st.button(
             "Look again", type="primary", icon=":material/troubleshoot:", key="look-again",
             on_click=ui.guarded(_again), args=(version["id"], changed),
@@ -132,7 +121,7 @@ def _meaning(key: str, before: Options) -> Options:
 
 def _cost(version: Row, asked: Options) -> str:
     estimate = ui.workbench().curation.estimate(ui.actor(), version["id"], options=asked)
-    return about(estimate["seconds"])
+    return text.about(estimate["seconds"])
 
 
 def _spread(version: Row, rows: int) -> str:

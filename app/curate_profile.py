@@ -15,6 +15,7 @@ from app import charts_profile, curate_job, panels, queries, tables, text, ui
 from app.observe import theme
 from core.curation.language import NAMES
 from core.curation.signals import SIGNALS
+from core.datasets.values import text_of
 from core.store.database import Row
 
 PARTS = ["profile", "signals"]
@@ -80,7 +81,7 @@ def _first(version: Row) -> None:
         "Not profiled yet",
         "Here stands what each column holds: missing and distinct values, lengths in characters "
         "and tokens, labels; and how readable, repetitive and long the rows are. It takes "
-        f"{curate_job.about(seconds)}.",
+        f"{text.about(seconds)}.",
         f"Profile {rows}" if ui.may("datasets.write") else None,
         curate_job.start,
         icon=":material/monitoring:",
@@ -211,7 +212,7 @@ def signal_detail(version: Row, name: str, spread: Mapping[str, Any]) -> None:
             {
                 "number": row["row_index"] + 1,
                 "value": _number(row["_signal"], signal.unit),
-                **{column: text.shorten(str(row[column] or ""), TEXT_SHOWN) for column in names},
+                **{column: text.shorten(text_of(row[column]), TEXT_SHOWN) for column in names},
             }
             for row in found
         ],

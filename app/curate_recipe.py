@@ -12,9 +12,10 @@ from typing import Any
 
 import streamlit as st
 
-from app import curate_try, curate_versions, queries, text, ui
+from app import curate_try, curate_versions, job_progress, queries, text, ui
 from core.curation.arguments import arguments_of
 from core.curation.steps import STEPS
+from core.errors import from_dict
 from core.store.database import Row
 
 SAVING = "curate-job"
@@ -145,7 +146,7 @@ def _saving(version: Row) -> None:
     if job is None:
         return
     mine = st.session_state.get(SAVING) == job["id"]
-    if job["state"] in ("queued", "running"):
+    if job_progress.is_going(job):
         st.session_state[SAVING] = job["id"]
         _progress(version["id"])
     elif mine and job["state"] == "succeeded":
@@ -159,27 +160,17 @@ def _saving(version: Row) -> None:
             curate_versions.open_version(made["id"])
             st.rerun()
     elif mine:
-        error = job["error"] or {"title": f"Saving was {job['state']}", "message": "", "hint": None}
-        lines = [f"**{text.escape(error['title'])}**", text.escape(error["message"])]
-        lines += [text.escape(error["hint"])] if error.get("hint") else []
-        st.error("  \n".join(lines), icon=":material/error:")
+        error = job["error"] or {"title": f"Saving was {job['state']}"}
+        ui.show_error(from_dict(error))
 
 
 @st.fragment(run_every=1)
 def _progress(version_id: str) -> None:
     """How far it is; when it has ended the page is drawn anew."""
     job = ui.workbench().recipes.running(ui.actor(), version_id)
-    if job is None or job["state"] not in ("queued", "running"):
+    if job is None or not job_progress.is_going(job):
         st.rerun()
-    share = (job["progress_done"] or 0) / (job["progress_total"] or 1)
-    with (
-        st.container(border=True),
-        st.container(horizontal=True, vertical_alignment="center", gap="medium"),
-    ):
-        st.progress(min(share, 1.0), text.escape(job["message"] or "Waiting to start"))
-        if ui.may("jobs.write"):
-            st.button("Stop", icon=":material/stop:", key="recipe-stop",
-                      on_click=ui.guarded(_stop), args=(job["id"],))  # fmt: skip
+    job_progress.bar(job, "Waiting to start", key="recipe-stop")
 
 
 def _next(version: Row) -> str:
@@ -191,7 +182,3 @@ def _next(version: Row) -> str:
 def _do(verb: str, *arguments: Any) -> None:
     getattr(ui.workbench().recipes, verb)(ui.actor(), *arguments)
     st.session_state["grid-turn"] = st.session_state.get("grid-turn", 0) + 1
-
-
-def _stop(job_id: str) -> None:
-    ui.workbench().jobs.cancel(ui.actor(), job_id)

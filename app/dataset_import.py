@@ -41,13 +41,6 @@ MAPPING_COLUMNS = {
         "Optional", width=95, help="An input that may be blank in some rows"
     ),
 }
-FAULT_COLUMNS = {
-    "row": tables.number("Row", width=60, help="The first row is 1; a header is not counted"),
-    "line": tables.number("Line", width=60, help="Where the row starts in the file"),
-    "field": tables.text("Field", width=110),
-    "message": tables.text("What is wrong", width=250),
-    "hint": tables.text("What to do", width=210),
-}
 
 
 def start() -> None:

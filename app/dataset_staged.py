@@ -11,11 +11,18 @@ from typing import Any
 
 import streamlit as st
 
-from app import dataset_diff, text, ui
-from core.jobs.folder import ENDED
+from app import dataset_diff, job_progress, tables, text, ui
+from core.errors import from_dict
 from core.store.database import Row
 
 JOB, OPEN = "import-job", "staged-open"
+FAULT_COLUMNS = {
+    "row": tables.number("Row", width=60, help="The first row is 1; a header is not counted"),
+    "line": tables.number("Line", width=60, help="Where the row starts in the file"),
+    "field": tables.text("Field", width=110),
+    "message": tables.text("What is wrong", width=250),
+    "hint": tables.text("What to do", width=210),
+}
 
 
 @st.fragment(run_every=1.0)
@@ -27,14 +34,9 @@ def progress(job_id: str, leave: Callable[[dict[str, Any]], None]) -> None:
         leave(workbench.datasets.import_outcome(actor, job_id))
         return
     st.markdown(f"{text.state_badge(job['state'])} {text.escape(job['title'])}")
-    done, total = job["progress_done"] or 0, job["progress_total"] or 0
-    if job["state"] not in ENDED:
-        left = f", about {text.seconds(round(job['eta_s']))} left" if job["eta_s"] else ""
-        st.progress(min(1.0, done / total) if total else 0.0, f"{job['message'] or 'Begins'}{left}")
+    if job_progress.is_going(job):
+        job_progress.bar(job, "Begins", key="import-cancel", stop="Cancel import")
         st.caption("It goes on when this is closed; the Jobs page shows it.")
-        if st.button("Cancel import", icon=":material/stop:", key="import-cancel"):
-            with ui.errors():
-                workbench.jobs.cancel(actor, job_id)
         return
     _ended(job)
 
@@ -121,9 +123,7 @@ def _ended(job: Row) -> None:
     """A job that failed or was stopped: why, and how to go on."""
     error = job["error"]
     if error:
-        parts = [f"**{text.escape(error['title'])}**", text.escape(error["message"])]
-        parts += [text.escape(error["hint"])] if error.get("hint") else []
-        st.error("  \n".join(parts), icon=":material/error:")
+        ui.show_error(from_dict(error))
         if error.get("errors"):
             faults(error["errors"])
     else:
@@ -135,8 +135,6 @@ def _ended(job: Row) -> None:
 
 def faults(rows: list[dict[str, Any]]) -> None:
     """Every row that is wrong, and why."""
-    from app.dataset_import import FAULT_COLUMNS, tables
-
     shown = [{name: row[name] for name in FAULT_COLUMNS} | {"row": row["row"] + 1} for row in rows]
     height = "content" if len(shown) <= 6 else 240
     tables.show(shown, FAULT_COLUMNS, alt="Every row that is wrong, and why", height=height)

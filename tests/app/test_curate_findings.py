@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 
 from app import charts_profile, finding_steps, highlight
 from app.curate_findings import as_listed
-from app.curate_job import about
 from app.finding_drawer import at_path
+from app.text import about
 from core.curation.findings import Finding, write_findings
 from core.governance.permissions import Actor
 from core.workbench import OWNER, Workbench
