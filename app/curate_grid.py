@@ -31,13 +31,13 @@ def show(version: Row) -> None:
     """The filter, the page, what can be done with it."""
     curate_filter.draw(version)
     where, match = curate_filter.conditions(), curate_filter.match()
-    number = int(st.session_state.get("rows-page") or ui.param("rows-page") or 1)
+    number = _asked_page()
     with ui.errors(stop=True):
-        found = queries.read(
-            "recipes", "matching", version["id"], where, match=match,
-            offset=(number - 1) * PER_PAGE, limit=PER_PAGE,
-        )  # fmt: skip
-    total = found["count"]
+        found = _page(version, where, match, number)
+        total = found["count"]
+        if total and not found["rows"]:  # fewer rows than when the page was chosen
+            number = st.session_state["rows-page"] = 1
+            found = _page(version, where, match, number)
     if not total:
         st.info("No row meets these conditions.", icon=":material/filter_alt:")
         return
@@ -46,7 +46,7 @@ def show(version: Row) -> None:
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
     ):
         matching = "matching " if where else ""
-        first = min((number - 1) * PER_PAGE + 1, total)
+        first = (number - 1) * PER_PAGE + 1
         st.markdown(
             f"**{text.count(first)} to {text.count(first + len(found['rows']) - 1)}** of "
             f"{text.plural(total, matching + 'row')}",
@@ -55,6 +55,20 @@ def show(version: Row) -> None:
         if pages > 1:
             st.pagination(pages, key="rows-page", bind="query-params")
     _grid(version, found["rows"], where, match, total)
+
+
+def _asked_page() -> int:
+    """The page by its widget, before that is drawn by the URL."""
+    asked = str(st.session_state.get("rows-page") or ui.param("rows-page") or 1)
+    return max(1, int(asked)) if asked.isdecimal() else 1
+
+
+def _page(version: Row, where: list[Cell], match: str, number: int) -> Row:
+    found: Row = queries.read(
+        "recipes", "matching", version["id"], where, match=match,
+        offset=(number - 1) * PER_PAGE, limit=PER_PAGE,
+    )  # fmt: skip
+    return found
 
 
 def edits(before: list[Row], after: list[Row], columns: list[Row]) -> list[Cell]:

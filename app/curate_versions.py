@@ -5,9 +5,7 @@ Knows: the URL, the areas' modules by name. Does not know: what an area shows.
 
 from __future__ import annotations
 
-import functools
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,12 +37,6 @@ AREAS = (
     Area("Checks", "app.curate_checks"),
     Area("Split", "app.curate_split"),
 )
-
-
-@functools.cache
-def areas() -> tuple[Area, ...]:
-    """The areas that this Lathe has."""
-    return tuple(area for area in AREAS if importlib.util.find_spec(area.module))
 
 
 def choose(datasets: Sequence[Row]) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import curate_recipe, curate_versions, dataset_acts, queries, text, ui
+from app.curate_versions import AREAS
 
 page = ui.page(
     "Curate", "What is wrong with these rows, and the steps that make them good.", key="curate"
@@ -31,9 +32,8 @@ with page.actions:
         asked = {"dataset": version["dataset_id"], "version": version["id"]}
         st.switch_page("../pages/datasets.py", query_params=asked)
 curate_recipe.bar(version)
-areas = curate_versions.areas()
 for tab, area in zip(
-    st.tabs([area.title for area in areas], key="area", bind="query-params"), areas, strict=True
+    st.tabs([area.title for area in AREAS], key="area", bind="query-params"), AREAS, strict=True
 ):
     if tab.open:
         with tab:

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import curate_filter, curate_versions
+from app import curate_filter
 from app.curate_grid import edits
 from app.curate_recipe import describe
+from app.curate_versions import AREAS
 from core.errors import Invalid
 from core.workbench import OWNER, Workbench
 from tests.curation.test_replay import ended
 from tests.pages_runner import Pages
 
-FIRST = next(iter(curate_versions.areas())).title
+FIRST = AREAS[0].title
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_an_empty_workspace_offers_the_samples(pages: Pages) -> None:
     assert page.query_params["version"]
 
 
-@pytest.mark.parametrize("area", [area.title for area in curate_versions.areas()])
+@pytest.mark.parametrize("area", [area.title for area in AREAS])
 def test_every_area_opens(pages: Pages, tickets: dict[str, Any], area: str) -> None:
     page = pages.open("curate", version=tickets["id"], area=area)
     assert not page.exception
@@ -243,3 +244,12 @@ def test_a_step_and_a_filter_in_words() -> None:
     assert describe({"step": "redact", "only": [{}, {}], "types": []}) == "only 2 hits"
     said = curate_filter.said([{"column": "a", "op": "contains", "value": "x*y"}])
     assert said == r"`a` contains **x\*y**"
+
+
+def test_a_page_of_rows_that_is_not_there_is_the_first(
+    pages: Pages, workbench: Workbench, tickets: dict[str, Any]
+) -> None:
+    for asked in ("99", "many", "-1"):
+        page = pages.open("curate", version=tickets["id"], area="Edit", **{"rows-page": asked})
+        assert not page.exception, asked
+        assert "**1 to 50** of" in texts(page), asked
