@@ -8,6 +8,7 @@ from __future__ import annotations
 import streamlit as st
 
 from app import queries, tables, text, ui
+from core.datasets.values import text_of
 from core.store.database import Row
 
 HOW = {"words": "words", "meaning": "meaning", "both": "words, meaning"}
@@ -58,13 +59,17 @@ def _neighbours(version: Row, row: Row) -> None:
     names = version["inputs"] or [column["name"] for column in version["columns"]]
     st.markdown(f"**Row {text.count(row['row_index'] + 1)}**")
     for name in names:
-        st.code(str(row[name] or " "), language=None, wrap_lines=True)
+        st.code(text_of(row[name]) or " ", language=None, wrap_lines=True)
     with ui.errors(stop=True):
         found = queries.read("explore", "neighbours", version["id"], row["row_index"])
     st.markdown("**Nearest by meaning**")
     for near in found:
         st.caption(
             f"Row {text.count(near['row_index'] + 1)}, similarity {near['_similarity']:.2f}"
-            + (f", {text.escape(str(near[version['expected']]))}" if version["expected"] else "")
+            + (
+                f", {text.escape(text_of(near[version['expected']]) or text.NOTHING)}"
+                if version["expected"]
+                else ""
+            )
         )
-        st.code(str(near[names[0]] or " "), language=None, wrap_lines=True)
+        st.code(text_of(near[names[0]]) or " ", language=None, wrap_lines=True)

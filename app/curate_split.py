@@ -9,13 +9,14 @@ from typing import Any
 
 import streamlit as st
 
-from app import curate_recipe, queries, tables, text, ui
+from app import curate_job, curate_recipe, queries, tables, text, ui
 from core.curation.splits import DEFAULT_FRACTIONS
 from core.datasets.table import quoted
 from core.store.database import Row
 
 SPLIT = "split"
 MOST_LABELS = 5  # rows for each value of a column that is a label
+MOST_COLUMNS = 10  # labels that are counted by split
 TOGETHER = {
     "exact": "Exact duplicates",
     "near": "Near duplicates",
@@ -47,7 +48,7 @@ def show(version: Row) -> None:
 
 def _counts(version: Row) -> None:
     """Rows by split, and by the expected answer where it is a label."""
-    label = version["expected"]
+    label = version["expected"] if 1 < _answer_count(version) <= MOST_COLUMNS else None
     extra = f", {quoted(label)} AS label" if label else ""
     with ui.errors():
         sql = f"SELECT split{extra}, count(*) AS n FROM rows GROUP BY ALL ORDER BY ALL"  # noqa: S608
@@ -65,9 +66,10 @@ def _counts(version: Row) -> None:
             "row_count": tables.number("Rows", width=80),
             "share": tables.percent("Share", width=80),
         }
-        if label and 1 < len(labels) <= 10:
+        if label:
             columns |= {
-                f"label {name}": tables.number(str(name or "no value"), width=90) for name in labels
+                f"label {name}": tables.number("no value" if name is None else str(name), width=90)
+                for name in labels
             }
         usual = list(DEFAULT_FRACTIONS)
         order = sorted(by_split, key=lambda one: usual.index(one) if one in usual else len(usual))
@@ -77,21 +79,26 @@ def _counts(version: Row) -> None:
 
 def _label(version: Row) -> str | None:
     """The expected column where it is a label: few values for many rows."""
+    is_label = 1 < _answer_count(version) <= version["row_count"] / MOST_LABELS
+    return str(version["expected"]) if is_label else None
+
+
+def _answer_count(version: Row) -> int:
+    """How many different expected answers there are; 0 where there is no such column."""
     if version["expected"] is None:
-        return None
+        return 0
     sql = f"SELECT count(DISTINCT {quoted(version['expected'])}) AS n FROM rows"  # noqa: S608
     with ui.errors():
         (row,) = queries.read("explore", "query", version["id"], sql)["rows"]
-        if 1 < row["n"] <= version["row_count"] / MOST_LABELS:
-            return str(version["expected"])
-    return None
+        return int(row["n"])
+    return 0
 
 
 def _leakage(version: Row) -> None:
-    status = ui.workbench().curation.status(ui.actor(), version["id"])
+    status = curate_job.status(version)
     part = next(part for part in status["parts"] if part["name"] == "leakage")
     if part["state"] == "running":
-        _waiting(version["id"])
+        curate_job.progress(version["id"])
         return
     if part["state"] != "done":
         st.button(
@@ -114,14 +121,6 @@ def _leakage(version: Row) -> None:
 
 def _look(version_id: str) -> None:
     ui.workbench().curation.analyse(ui.actor(), version_id, detectors=["leakage"])
-
-
-@st.fragment(run_every=1.0)
-def _waiting(version_id: str) -> None:
-    job = ui.workbench().curation.status(ui.actor(), version_id)["job"]
-    if job is None or job["state"] not in ("queued", "running"):
-        st.rerun()
-    st.progress(job["progress_done"] / max(job["progress_total"], 1), job["message"] or "Waiting")
 
 
 def _form(version: Row, names: list[str]) -> None:

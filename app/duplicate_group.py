@@ -5,7 +5,6 @@ Knows: how a group looks, the decision as a recipe step. Does not know: which gr
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import streamlit as st
@@ -13,8 +12,8 @@ import streamlit as st
 from app import curate_recipe, diff, tables, text, ui
 from core.curation.groups import keeper_of
 from core.curation.shingles import likeness, plain_form
+from core.datasets import values
 from core.datasets.table import Table
-from core.datasets.values import is_blank
 from core.prompts.diff import word_diff
 from core.store.database import Row
 
@@ -90,7 +89,7 @@ def _same(version: Row, members: list[Row]) -> None:
         return
     tables.show(
         [
-            {"_row": row["row_index"] + 1, **{name: _cell(row[name]) for name in names}}
+            {"_row": row["row_index"] + 1, **{name: values.text_of(row[name]) for name in names}}
             for row in members[:50]
         ],
         {"_row": tables.number("Row", width=60), **{name: tables.text(name) for name in names}},
@@ -189,7 +188,7 @@ def _drop(version: Row, finding_id: str, kind: str, keep: str, reason: str) -> N
 
 def text_of(version: Row, row: Row) -> str:
     """The text that the row was compared by."""
-    return "\n".join(_cell(row[n]) or "" for n in _texts(version) if row[n] is not None)
+    return "\n".join(values.text_of(row[n]) or "" for n in _texts(version) if row[n] is not None)
 
 
 def _texts(version: Row) -> list[str]:
@@ -200,7 +199,7 @@ def _expected(version: Row, row: Row) -> str:
     name = version["expected"]
     if not name or row[name] is None:
         return ""
-    return f" · {text.escape(text.shorten(_cell(row[name]), 60))}"
+    return f" · {text.escape(text.shorten(values.text_of(row[name]), 60))}"
 
 
 def _first(members: list[Row], keeper: Row) -> list[Row]:
@@ -211,8 +210,8 @@ def _first(members: list[Row], keeper: Row) -> list[Row]:
 def _record(version: Row, row: Row, column: str | None) -> dict[str, Any]:
     """What the rules look at, see `keeper_of`."""
     return {
-        "length": sum(len(_cell(row[n]) or "") for n in _texts(version)),
-        "filled": sum(not is_blank(row[c["name"]]) for c in version["columns"]),
+        "length": sum(len(values.text_of(row[n]) or "") for n in _texts(version)),
+        "filled": sum(not values.is_blank(row[c["name"]]) for c in version["columns"]),
         "label": row[version["expected"]] if version["expected"] else None,
         "newest": row[column] if column else None,
     }
@@ -220,9 +219,3 @@ def _record(version: Row, row: Row, column: str | None) -> dict[str, Any]:
 
 def _pair(rows: list[int]) -> str:
     return " and ".join(text.count(row + 1) for row in rows)
-
-
-def _cell(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False)

@@ -138,3 +138,41 @@ def test_a_map_of_many_points_is_drawn_by_webgl_and_quiet_values_lie_below() -> 
     assert list(small.data[0].customdata) == [1, 2, 4, 5, 7, 8]
     large = dataset_map(points(6_000), theme="dark", texts=["t"] * 6_000)
     assert {trace.type for trace in large.data} == {"scattergl"}
+
+
+def test_what_data_says_on_the_map_is_no_markup() -> None:
+    points = {"row_index": [0], "x": [0.0], "y": [0.0], "colour": ["<b>loud</b>"]}
+    (trace,) = dataset_map(points, theme="light", texts=["Row 1\n<a href='x'>1 &lt; 2"]).data
+    assert trace.name == "&lt;b>loud&lt;/b> (1)"
+    assert list(trace.text) == ["Row 1<br>&lt;a href='x'>1 &amp;lt; 2"]
+
+
+def test_rows_by_split_are_all_counted_where_every_answer_is_another(
+    pages: Pages, workbench: Workbench
+) -> None:
+    lines = [f"Question {n},answer {n},{'test' if n % 4 else 'train'}" for n in range(1_600)]
+    version = workbench.datasets.import_rows(
+        OWNER, name="Many answers", filename="many.csv",
+        mapping={"question": "input", "answer": "expected", "split": "metadata"},
+        data="\n".join(["question,answer,split", *lines]).encode(),
+    )  # fmt: skip
+    page = pages.open("curate", version=version["id"], area="Split")
+    assert not page.exception
+    assert list(page.dataframe[0].value["row_count"]) == [400, 1_200]
+
+
+def test_a_reader_sees_a_running_job_and_cannot_stop_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from app import job_progress, ui
+
+    job = {"id": "job_1", "state": "running", "progress_done": None, "progress_total": None,
+           "message": "Reads *a*", "eta_s": 12}  # fmt: skip
+    drawn: list[str] = []
+    monkeypatch.setattr(ui, "may", lambda permission: permission != "jobs.write")
+    monkeypatch.setattr("streamlit.progress", lambda share, said: drawn.append(f"{share} {said}"))
+    monkeypatch.setattr("streamlit.button", lambda *a, **k: drawn.append("button"))
+    job_progress.bar(job, "Waiting", key="x")
+    assert drawn == [r"0.0 Reads \*a\* · about 15 s left"]
+    assert job_progress.is_going(job)
+    assert not job_progress.is_going(None)
