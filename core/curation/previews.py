@@ -5,6 +5,7 @@ Knows: how many rows are tried. Does not know: the store, pending steps.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ ASKED_ROWS = 5
 """Rows tried where a step asks a model: each takes seconds."""
 ASKING = ("prompt",)
 MEMORY = "1GB"
+MOST_DISK = "4GB"
+QUERY_TIMEOUT_S = 20.0
+"""For a step with a query: a page waits, in the process that everybody shares."""
 
 
 def preview(
@@ -29,7 +33,9 @@ def preview(
     total = table.count()
     asks = any(step["step"] in ASKING for step in steps)
     tried = []
+    tools = dataclasses.replace(tools, query_timeout_s=QUERY_TIMEOUT_S)
     with connect(memory=MEMORY) as connection:
+        connection.execute(f"SET max_temp_directory_size = '{MOST_DISK}'")
         rows = (
             Rows.load(connection, table)
             if total <= most_rows and not asks

@@ -40,6 +40,8 @@ class Tools:
     """Settings of this detector, by name; each has a default."""
     others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Other tables by label, as `Table.to_dict`: what leakage is looked for in."""
+    query_timeout_s: float = 600.0
+    """How long a query that a person typed may take in one step."""
     answer: Asking | None = None
     """Asks models of the workspace; None where no step may."""
 

@@ -11,6 +11,7 @@ import pytest
 from core.curation.recipe import Recipe
 from core.curation.replay import replay
 from core.curation.rows import Report, Rows
+from core.curation.steps.query import query
 from core.curation.tools import Tools
 from core.errors import Invalid, LatheError
 from tests.curation.replaying import cells, do, rows_of
@@ -118,13 +119,32 @@ def test_a_query_keeps_drops_and_tags() -> None:
         ("SELECT label FROM rows", "gives no row_id"),
         ("SELECT * FROM read_csv('/etc/passwd')", "not let through"),
         ("DELETE FROM rows", "Only SELECT"),
-        ("SELECT row_id FROM answered", "no table 'answered'"),
+        ("SELECT row_id FROM named", "no table 'named'"),
+        ('FROM \'x.csv\', (WITH "x.csv" AS (SELECT 1) FROM "x.csv")', "no table 'x.csv'"),
+        ("SELECT row_idd FROM rows", "row_idd"),
+        ("SELECT error('stop') AS row_id", "stop"),
     ],
 )
 def test_queries_that_choose_no_rows_are_refused(sql: str, said: str) -> None:
     rows = rows_of(many(3))
     with pytest.raises(LatheError, match=said):
         do(rows, "query", sql=sql)
+    assert rows.count() == 3
+
+
+def test_names_of_no_row_drop_none() -> None:
+    rows = rows_of(many(3))
+    for sql in ("SELECT NULL AS row_id", "SELECT 'x' AS row_index", "SELECT 1.5 AS row_id"):
+        assert do(rows, "query", sql=sql, mode="drop").removed == 0
+    assert do(rows, "query", sql="SELECT row_id AS Row_ID FROM rows LIMIT 1 -- one").removed == 2
+
+
+def test_a_query_without_end_is_stopped_and_leaves_the_rows(tmp_path: Path) -> None:
+    rows = rows_of(many(3))
+    endless = "SELECT a.range AS row_index FROM range(1000000) a, range(1000000) b"
+    tools = Tools(cache=tmp_path, query_timeout_s=0.2)
+    with pytest.raises(Invalid, match=r"more than 0\.2 s"):
+        query(rows, {"sql": endless}, tools)
     assert rows.count() == 3
 
 

@@ -15,7 +15,6 @@ from core.curation.tools import Tools
 from core.errors import Invalid
 
 MODES = ("keep", "drop", "tag")
-TIMEOUT_S = 600.0
 
 ARGUMENTS = {
     "query": (
@@ -28,10 +27,11 @@ ARGUMENTS = {
 }  # fmt: skip
 
 
-def _check(arguments: dict[str, Any]) -> None:
-    check_query(str(arguments.get("sql") or ""), {"rows"})
+def _check(arguments: dict[str, Any]) -> str:
+    """The query as it may run."""
     if arguments.get("mode") == "tag" and not str(arguments.get("tag") or "").strip():
         raise Invalid("There is no tag.", field="tag", hint="Name one.")
+    return check_query(str(arguments.get("sql") or ""), {"rows"})
 
 
 CHECKS = {"query": _check}
@@ -39,31 +39,29 @@ CHECKS = {"query": _check}
 
 def query(rows: Rows, arguments: dict[str, Any], tools: Tools) -> Report:
     """Keep, drop or tag the rows whose `row_id` (or `row_index`) the query gives."""
-    _check(arguments)
-    sql = check_query(arguments["sql"], {"rows"})
+    sql = _check(arguments)
     mode = arguments.get("mode") or "keep"
-    with interrupted_after(rows.connection, TIMEOUT_S):
-        rows.connection.execute(f"CREATE OR REPLACE TEMP TABLE answered AS SELECT * FROM ({sql}\n)")
     try:
-        key = _key(rows)
-        rows.connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE named AS SELECT DISTINCT {key} AS key FROM answered"
-        )
-        there = f"{key} IN (SELECT key FROM named)"
+        with interrupted_after(rows.connection, tools.query_timeout_s):
+            rows.connection.execute(
+                "CREATE OR REPLACE TEMP TABLE named AS SELECT row_id FROM rows WHERE"
+                f" {_named(rows, sql)}"
+            )
+        there = "row_id IN (SELECT row_id FROM named)"
         if mode == "tag":
             return _tagged(rows, there, str(arguments["tag"]).strip(), tools)
         return Report(removed=rows.keep(there if mode == "keep" else f"NOT ({there})"))
     finally:
-        for name in ("answered", "named"):
-            rows.connection.execute(f"DROP TABLE IF EXISTS {name}")
+        rows.connection.execute("DROP TABLE IF EXISTS named")
 
 
-def _key(rows: Rows) -> str:
-    found = rows.connection.execute("DESCRIBE answered").fetchall()
-    names = {name for name, *_ in found}
-    for key in ("row_id", "row_index"):
+def _named(rows: Rows, sql: str) -> str:
+    """The condition that the query names a row, without keeping what it gives."""
+    found = rows.connection.execute(f"DESCRIBE FROM ({sql}\n)").fetchall()
+    names = {str(name).lower() for name, *_ in found}
+    for key, kind in (("row_id", "VARCHAR"), ("row_index", "BIGINT")):
         if key in names:
-            return key
+            return f"{key} IN (SELECT TRY_CAST({key} AS {kind}) FROM ({sql}\n))"
     raise Invalid(
         "The query gives no row_id: it does not say which rows it means.",
         field="sql",
