@@ -45,7 +45,10 @@ class Commits:
         self.on_version: list[Callable[[Row], None]] = []
         """Called with each new version once it is there; what they raise is logged."""
         for torn in (store.home / "datasets").glob(f"*/{UNFINISHED}*"):
-            torn.unlink(missing_ok=True)  # an import that a crash cut off
+            if torn.is_dir():  # what an erasure had on the disk
+                shutil.rmtree(torn, ignore_errors=True)
+            else:
+                torn.unlink(missing_ok=True)  # an import that a crash cut off
 
     def commit_written(
         self,
@@ -115,12 +118,21 @@ class Commits:
                 log.exception("a listener failed on %s", version["label"])
 
     def commit_again(
-        self, actor: Actor, version: Row, *, source: str, message: str, report: Mapping[str, Any]
+        self, actor: Actor, version_id: str, *, source: str, message: str, report: Mapping[str, Any]
     ) -> Row:
         """A new version at the head with the content of an earlier one, whose file it shares.
 
-        For a service that has asked for the permission and writes the audit log.
+        For a service that has asked for the permission and writes the audit log. The content is
+        what the earlier one has by now: an erasure may have come between. NotFound where its file
+        is gone.
         """
+        with self._importing:
+            return self._again(actor, self._one(version_id), source, message, report)
+
+    def _again(
+        self, actor: Actor, version: Row, source: str, message: str, report: Mapping[str, Any]
+    ) -> Row:
+        path = present(version)
         again = {
             **{name: version[name] for name in ("dataset_id", "content_hash", "row_count")},
             "id": new_id("dsversion"),
@@ -132,14 +144,14 @@ class Commits:
             "created_by": actor.id,
             "created_at": utc_now(),
         }
-        manifest = Path(version["path"]).with_suffix(".json")
+        manifest = path.with_suffix(".json")
         sha256 = (read_json(manifest) or {}).get("sha256")
-        with self._importing:
-            newest = self._newest(version["dataset_id"])
-            again["number"] = newest["number"] + 1 if newest else 1
-            again["parent_id"] = newest["id"] if newest else None
-            self._store.insert("dataset_versions", again)
-            write_json(manifest, _manifest(again, sha256))
+        newest = self._newest(version["dataset_id"])
+        again["number"] = newest["number"] + 1 if newest else 1
+        again["parent_id"] = newest["id"] if newest else None
+        with self._store.transaction() as connection:
+            insert_row(connection, "dataset_versions", again)
+            write_json(manifest, _manifest(again, sha256))  # where it fails, there is no row
         return self._one(again["id"])
 
     @contextlib.contextmanager
@@ -248,6 +260,17 @@ def checked_name(name: str) -> str:
             hint="The @ is kept for versions, as in 'tickets@2'.",
         )
     return name
+
+
+def present(version: Row) -> Path:
+    """The Parquet file of a version; NotFound when it is gone."""
+    path = Path(version["path"])
+    if not path.exists():
+        raise NotFound(
+            f"The file of {version['label']} is missing: {path.name}.",
+            hint="Import the same file again: the same content brings the version back.",
+        )
+    return path
 
 
 def _keep(written: Written, folder: Path) -> Path:

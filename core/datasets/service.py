@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from core.clock import utc_now
 from core.datasets import examples as rows_of
 from core.datasets.batches import size_of
-from core.datasets.commits import VERSION, Commits, checked_name
+from core.datasets.commits import VERSION, Commits, checked_name, present
 from core.datasets.examples import Example
 from core.datasets.files import Column
 from core.datasets.formats.chat import detect_chat
@@ -395,10 +395,4 @@ class Datasets(Commits):
 
 def _file(version: Row) -> tuple[Path, Columns]:
     """The Parquet file of a version and its columns; NotFound when the file is gone."""
-    path = Path(version["path"])
-    if not path.exists():
-        raise NotFound(
-            f"The file of {version['label']} is missing: {path.name}.",
-            hint="Import the same file again: the same content brings the version back.",
-        )
-    return path, [Column(**column) for column in version["columns"]]
+    return present(version), [Column(**column) for column in version["columns"]]

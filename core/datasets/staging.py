@@ -11,6 +11,7 @@ Knows: these files, what a job gave. Does not know: how a file is read (import_j
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from core.datasets.locations import is_location, location_of
 from core.datasets.mapping import ColumnMapping, fields_of
 from core.datasets.table import Table
 from core.datasets.uploads import drop_upload, readable, stamp
-from core.errors import Conflict, NotFound
+from core.errors import Conflict, Invalid, NotFound
 from core.governance.audit import record
 from core.governance.permissions import OWNER, Actor
 from core.jobs.folder import JobFolder
@@ -43,6 +44,7 @@ class Staging:
 
     def __init__(self, store: Store, commits: Commits, jobs: Jobs) -> None:
         self._store, self._commits, self._jobs = store, commits, jobs
+        self._deciding = threading.Lock()  # two people may look at the same rows that wait
 
     def start(
         self,
@@ -106,6 +108,8 @@ class Staging:
     def outcome(self, job_id: str) -> dict[str, Any]:
         """Of an import that has succeeded: `staged`, or the `version` that it became or was
         already (`is_new` False); both None while it has not, or when it was discarded."""
+        if self._store.get("jobs", job_id, noun="job")["kind"] != KIND:
+            raise Invalid("This job is no import.", field="job_id")
         folder = JobFolder(self._store.home / "jobs" / job_id)
         result = folder.result() or {}
         if result.get("state") != "succeeded":
@@ -132,17 +136,19 @@ class Staging:
 
     def accept(self, actor: Actor, job_id: str) -> Row:
         """Make what waits a version; NotFound when nothing does."""
-        path = self._existing(job_id)
-        staged = read_json(path)
-        version = self._commit(actor, staged["dataset_id"], staged["value"], staged["asked"])
-        self._drop(path, job_id)
+        with self._deciding:
+            path = self._existing(job_id)
+            staged = read_json(path)
+            version = self._commit(actor, staged["dataset_id"], staged["value"], staged["asked"])
+            self._drop(path, job_id)
         return version
 
     def discard(self, actor: Actor, job_id: str) -> None:
         """Remove what waits; no version has it."""
-        path = self._existing(job_id)
-        staged = read_json(path)
-        self._drop(path, job_id)
+        with self._deciding:
+            path = self._mark(job_id)
+            staged = read_json(path)
+            self._drop(path, job_id)
         record(self._store, actor, "datasets.discard", staged["dataset_id"], job_id=job_id)
 
     def rows(self, job_id: str, page: Mapping[str, Any]) -> list[Row]:
@@ -230,10 +236,14 @@ class Staging:
         names = ("id", "label", "number", "columns", "row_count")
         return {**{name: version[name] for name in names}, "path": str(path)}
 
-    def _existing(self, job_id: str) -> Path:
+    def _mark(self, job_id: str) -> Path:
         path = self._find(job_id)
         if path is None:
             raise NotFound("No import waits under this id.", hint="It was accepted or discarded.")
+        return path
+
+    def _existing(self, job_id: str) -> Path:
+        path = self._mark(job_id)
         if not path.with_suffix(".parquet").exists() and not self._is_known(
             path.parent.name, read_json(path)["value"]
         ):

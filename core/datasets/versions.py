@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from core.clock import utc_now
+from core.datasets.commits import present
 from core.datasets.diff import Diff, diff
 from core.datasets.distance import mmd
 from core.datasets.drift import drift as drift_of
@@ -145,7 +146,7 @@ class Versions:
         Conflict when the newest version has that content already, or the dataset is archived.
         """
         version = self._datasets.version(actor, version_id)
-        _file(version)
+        present(version)
         self._refuse_archived(version)
         newest = self._datasets.versions(actor, version["dataset_id"])[0]
         if newest["content_hash"] == version["content_hash"]:
@@ -156,7 +157,7 @@ class Versions:
         number = version["number"]
         made = self._datasets.commit_again(
             actor,
-            version,
+            version_id,
             source=f"v{number}",
             message=message.strip() or f"Back to v{number}",
             report={"rollback_of": version["id"], "rollback_number": number},
@@ -223,7 +224,7 @@ class Versions:
     def _two(self, actor: Actor, old_id: str, new_id: str) -> tuple[Row, Row]:
         old, new = (self._datasets.version(actor, id_) for id_ in (old_id, new_id))
         for version in (old, new):
-            _file(version)
+            present(version)
         return old, new
 
     def _diff(self, old: Row, new: Row, key: str) -> Diff:
@@ -244,12 +245,3 @@ class Versions:
         dataset = self._store.get("datasets", version["dataset_id"], noun="dataset")
         if dataset["archived_at"] is not None:
             raise Conflict("The dataset is archived.", hint="Restore it first.")
-
-
-def _file(version: Row) -> None:
-    """NotFound when the version's file is gone."""
-    if not Path(version["path"]).exists():
-        raise NotFound(
-            f"The file of {version['label']} is missing: {Path(version['path']).name}.",
-            hint="Import the same file again: the same content brings the version back.",
-        )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.datasets.files import Column, Written
+from core.datasets.files import UNFINISHED, Column, Written
 from core.datasets.service import Datasets
 from core.datasets.snapshots import write_snapshot
 from core.datasets.table import connect
@@ -95,3 +95,49 @@ def test_a_failure_leaves_neither_file_nor_row(
         commit(datasets, file)
     assert datasets.list(OWNER) == []
     assert [path for path in (home / "datasets").rglob("*") if path.is_file()] == []
+
+
+def test_what_a_crash_left_is_swept_also_where_it_is_a_folder(store: Store, home: Path) -> None:
+    folder = home / "datasets" / "dataset_1"
+    (folder / f"{UNFINISHED}temp").mkdir(parents=True)  # where an erasure puts rows meanwhile
+    (folder / f"{UNFINISHED}temp" / "spilled").write_text("x")
+    (folder / f"{UNFINISHED}abc.parquet").write_text("x")
+    Datasets(store)
+    assert list(folder.iterdir()) == []
+
+
+def again(datasets: Datasets, version: dict) -> dict:  # type: ignore[type-arg]
+    return datasets.commit_again(OWNER, version["id"], source="v1", message="", report={})
+
+
+def test_a_rollback_takes_the_content_that_the_version_has_by_then(
+    datasets: Datasets, home: Path, store: Store
+) -> None:
+    first = commit(datasets, written(home / "a", "a", "b"))
+    commit(datasets, written(home / "b", "c"))
+    erased = written(home / "c", "a")
+    old = Path(first["path"])
+    erased.path.rename(old.with_name(f"{erased.content_hash}.parquet"))
+    old.unlink()
+    with pytest.raises(NotFound, match="is missing"):
+        again(datasets, first)
+    store.execute(
+        "UPDATE dataset_versions SET content_hash = $hash, row_count = 1 WHERE id = $id",
+        {"hash": erased.content_hash, "id": first["id"]},
+    )
+    made = again(datasets, first)
+    assert (made["number"], made["row_count"]) == (3, 1)
+    assert [row["q"] for row in datasets.page(OWNER, made["id"])] == ["a"]
+
+
+def test_a_rollback_whose_manifest_cannot_be_written_leaves_no_row(
+    datasets: Datasets, home: Path
+) -> None:
+    first = commit(datasets, written(home / "a", "a"))
+    commit(datasets, written(home / "b", "b"))
+    manifest = Path(first["path"]).with_suffix(".json")
+    manifest.rename(home / "kept.json")
+    (manifest / "in the way").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        again(datasets, first)
+    assert len(datasets.versions(OWNER, first["dataset_id"])) == 2

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,48 @@ def test_the_finisher_may_be_called_again_after_a_crash(stepped: Workbench, tmp_
     write_json(mark, {**held, "value": {**held["value"], "written": {"content_hash": "gone"}}})
     with pytest.raises(Conflict):
         stepped.datasets.accept(ENGINEER, job.id)
+
+
+def two_imports(stepped: Workbench, path: Path) -> JobContext:
+    """The job of the second, whose rows wait."""
+    for _ in range(2):
+        job = context(stepped, begin(stepped, path))
+        stepped.datasets._staging.finish(job.id, import_job.work(job), "ann")
+        changed(path)
+    return job
+
+
+def test_rows_that_wait_and_are_gone_are_discarded(stepped: Workbench, tmp_path: Path) -> None:
+    job = two_imports(stepped, rows_file(tmp_path / "rows.jsonl", 5))
+    (dataset,) = stepped.datasets.list(OWNER)
+    assert len(stepped.datasets.staged(OWNER, dataset["id"])) == 1
+    (rows,) = (stepped.store.home / "datasets").rglob(".staged-*.parquet")
+    rows.unlink()
+    with pytest.raises(Conflict, match="rows that wait are gone") as caught:
+        stepped.datasets.accept(ENGINEER, job.id)
+    assert caught.value.hint.startswith("Discard them")
+    stepped.datasets.discard(ENGINEER, job.id)
+    assert stepped.datasets.staged(OWNER, dataset["id"]) == []
+
+
+def test_of_two_who_accept_at_once_one_makes_the_version(
+    stepped: Workbench, tmp_path: Path
+) -> None:
+    job = two_imports(stepped, rows_file(tmp_path / "rows.jsonl", 5))
+    with ThreadPoolExecutor(4) as pool:
+        tries = [pool.submit(stepped.datasets.accept, ENGINEER, job.id) for _ in range(4)]
+    failed = [one.exception() for one in tries if one.exception() is not None]
+    assert len(failed) == 3
+    assert all(isinstance(error, NotFound) for error in failed)
+
+
+def test_only_an_import_has_an_outcome(stepped: Workbench) -> None:
+    other = stepped.jobs.start(OWNER, "selftest", "t", {})
+    with pytest.raises(Invalid, match="no import"):
+        stepped.datasets.import_outcome(OWNER, other)
+    for job_id in ("job_none", f"../jobs/{other}", "../../etc"):
+        with pytest.raises(NotFound):
+            stepped.datasets.import_outcome(OWNER, job_id)
 
 
 def test_a_file_that_changed_or_went_since_is_said_so(stepped: Workbench, tmp_path: Path) -> None:
