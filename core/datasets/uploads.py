@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from core.datasets.files import disk_full, is_disk_full
 from core.datasets.readers import SUFFIXES, clean_name
 from core.errors import Forbidden, Invalid, NotFound
 from core.ids import new_id
@@ -31,8 +32,10 @@ def keep_upload(home: Path, filename: str, file: BinaryIO | bytes) -> Path:
     try:
         with path.open("xb") as target:
             shutil.copyfileobj(io.BytesIO(file) if isinstance(file, bytes) else file, target, 2**20)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
+        if is_disk_full(error):
+            raise disk_full() from error
         raise
     return path
 
