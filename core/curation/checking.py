@@ -15,7 +15,8 @@ from typing import Any
 from core.clock import utc_iso, utc_now
 from core.curation.checks import Check, parse_checks, run_checks
 from core.curation.findings import Finding, findings_folder, write_findings
-from core.curation.service import TOKENIZER, Curation
+from core.curation.planning import TOKENIZER
+from core.curation.service import Curation
 from core.curation.tools import Tools
 from core.datasets.service import Datasets
 from core.datasets.table import Table

@@ -188,7 +188,7 @@ class Recipes:
         payload = {
             "version_id": version_id,
             "dataset_id": version["dataset_id"],
-            "version": self._curation._located(version),
+            "version": self._curation.planning.located(version),
             "recipe": Recipe(checked_steps(steps)).to_dict(),
             "message": message.strip(),
             "source": f"{version['label']} by {_counted(steps)}",
@@ -309,7 +309,7 @@ class Recipes:
         }
         return Tools(
             cache=self._store.home / "cache" / "curation",
-            embedding_model=self._curation._embedding_model(actor),
+            embedding_model=self._curation.planning.embedding_model(actor),
             answer=Asking(self._store.home, specs),
         )
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from core.curation import analysis, reading
-from core.curation.analysis import PARTS, USUAL
+from core.curation.analysis import PARTS
 from core.curation.detectors import DETECTORS
 from core.curation.findings import KINDS, SEVERITIES, findings_folder
+from core.curation.planning import Planning, file_of, tokenizer_of
 from core.curation.reviews import decided_findings
 from core.datasets.service import Datasets
 from core.datasets.values import loaded
@@ -22,16 +23,12 @@ from core.governance.audit import record
 from core.governance.permissions import Actor, action
 from core.jobs.folder import JobFolder
 from core.jobs.service import Jobs
-from core.models import starter
 from core.models.service import Models
 from core.settings import Settings
 from core.store.database import Row, Store
 from core.store.files import read_json
 
 KIND = "dataset.analyse"
-MOST_OTHERS = 20
-"""Leakage is looked for in this many other datasets, those that changed last."""
-EMBEDDER, TOKENIZER = "all-minilm-l6-v2", "smollm2-135m-instruct"
 Rows = list[Row]
 
 
@@ -44,7 +41,7 @@ class Curation:
         self, store: Store, settings: Settings, jobs: Jobs, datasets: Datasets, models: Models
     ) -> None:
         self._store = store
-        self._settings = settings
+        self.planning = Planning(store, settings, datasets, models)
         self._jobs = jobs
         self._datasets = datasets
         self._models = models
@@ -68,7 +65,7 @@ class Curation:
         that are done for the same options are not done again, unless `again`. Invalid names a part
         that does not exist.
         """
-        payload = self._payload(actor, version_id, detectors, options or {}, others)
+        payload = self.planning.payload(actor, version_id, detectors, options or {}, others)
         version = self._datasets.version(actor, version_id)
         for job in self._running(version_id):
             if self._job_folder(job["id"]).spec().payload == payload:
@@ -93,7 +90,7 @@ class Curation:
     ) -> dict[str, Any]:
         """What `analyse` would do now: `parts` that are left, `row_count`, about `seconds`."""
         version = self._datasets.version(actor, version_id)
-        payload = self._payload(actor, version_id, detectors, options or {}, None)
+        payload = self.planning.payload(actor, version_id, detectors, options or {}, None)
         folder = self._findings(version)
         left = [
             name
@@ -127,7 +124,7 @@ class Curation:
         `perplexity`: whether the model beside it can be asked how surprised it is."""
         found = []
         for row in self._models.list(actor):
-            path = _tokenizer(Path(row["path"]) if row["path"] else None)
+            path = tokenizer_of(Path(row["path"]) if row["path"] else None)
             if path is not None:
                 speaks = row["kind"] == "chat" and (path.parent / "config.json").exists()
                 found.append({"model_id": row["id"], "name": row["name"], "perplexity": speaks})
@@ -221,7 +218,7 @@ class Curation:
     def rows_at(self, actor: Actor, version_id: str, indexes: Sequence[int]) -> Rows:
         """The rows with these numbers, as `Datasets.page` gives them."""
         version = self._datasets.version(actor, version_id)
-        return _loaded(reading.rows_at(self._store, _path(version), indexes), version)
+        return _loaded(reading.rows_at(self._store, file_of(version), indexes), version)
 
     @action
     def profile(self, actor: Actor, version_id: str) -> dict[str, Any] | None:
@@ -255,7 +252,7 @@ class Curation:
             raise NotFound("The signals of this version have not been computed yet.",
                            hint="Look for faults in it first.")  # fmt: skip
         found = reading.worst(
-            self._store, path, _path(version), signal, descending=descending, limit=limit
+            self._store, path, file_of(version), signal, descending=descending, limit=limit
         )
         return _loaded(found, version)
 
@@ -266,61 +263,6 @@ class Curation:
             return None
         found: dict[str, Any] | None = read_json(folder / f"{name}.json")
         return found
-
-    def _payload(
-        self,
-        actor: Actor,
-        version_id: str,
-        names: Sequence[str] | None,
-        options: Mapping[str, Mapping[str, Any]],
-        others: Sequence[str] | None,
-    ) -> dict[str, Any]:
-        parts = _checked(names if names is not None else USUAL)
-        _checked(options)
-        version = self._datasets.version(actor, version_id)
-        _path(version)
-        tokenizer = None
-        given = {name: dict(settings) for name, settings in options.items()}
-        for name in ("profile", "signals"):
-            if model_id := given.get(name, {}).get("model_id"):
-                tokenizer = Path(self._models.get(actor, str(model_id))["path"] or "")
-        return {
-            "version_id": version_id,
-            "table": self._located(version),
-            "parts": parts,
-            "options": given,
-            "others": self._others(actor, version, others),
-            "embedding_model": _text(self._embedding_model(actor)),
-            "tokenizer": _text(_tokenizer(tokenizer or self._starter_checkpoint())),
-        }
-
-    def _others(
-        self, actor: Actor, version: Row, chosen: Sequence[str] | None
-    ) -> dict[str, dict[str, Any]]:
-        if chosen is None:
-            listed = self._datasets.list(actor, limit=MOST_OTHERS + 1)
-            chosen = [
-                row["newest_version_id"] for row in listed if row["id"] != version["dataset_id"]
-            ][:MOST_OTHERS]
-        found = [self._datasets.version(actor, version_id) for version_id in chosen]
-        return {row["label"]: self._located(row) for row in found if Path(row["path"]).exists()}
-
-    def _located(self, version: Row) -> dict[str, Any]:
-        path = Path(version["path"]).resolve().relative_to(self._store.home.resolve())
-        return {"path": path.as_posix(), "columns": version["columns"]}
-
-    def _embedding_model(self, actor: Actor) -> Path | None:
-        """The starter where it is at hand, else the first registered one that lies on the disk."""
-        found = starter.available(self._store.home, self._settings.cache, EMBEDDER)
-        if found is not None:
-            return found
-        paths = [Path(row["path"]) for row in self._models.list(actor, kind="embedding")
-                 if row["path"]]  # fmt: skip
-        return next((path for path in paths if path.is_dir()), None)
-
-    def _starter_checkpoint(self) -> Path | None:
-        folder = starter.available(self._store.home, self._settings.cache, TOKENIZER)
-        return folder / starter.CONVERTED if folder else None
 
     def _folder(self, actor: Actor, version_id: str) -> Path:
         return self._findings(self._datasets.version(actor, version_id))
@@ -346,18 +288,6 @@ class Curation:
 
     def _job_folder(self, job_id: str) -> JobFolder:
         return JobFolder(self._store.home / "jobs" / job_id)
-
-
-def _checked(names: Iterable[str]) -> list[str]:
-    asked = list(names)
-    for name in asked:
-        if name not in PARTS:
-            raise Invalid(
-                f"There is no detector {name!r}.",
-                field="detectors",
-                hint=f"There are {', '.join(PARTS)}.",
-            )
-    return analysis.order(asked)
 
 
 def _part(folder: Path, name: str, *, working: bool) -> dict[str, Any]:
@@ -400,16 +330,6 @@ def _summed(rows: Rows, key: str, order: Iterable[str]) -> dict[str, int]:
     return found
 
 
-def _path(version: Row) -> Path:
-    path = Path(version["path"])
-    if not path.exists():
-        raise NotFound(
-            f"The file of {version['label']} is missing: {path.name}.",
-            hint="Import the same file again: the same content brings the version back.",
-        )
-    return path
-
-
 def _loaded(rows: Rows, version: Row) -> Rows:
     kinds = {column["name"]: column["type"] for column in version["columns"]}
     return [{k: loaded(value, kinds.get(k, "")) for k, value in row.items()} for row in rows]
@@ -418,15 +338,6 @@ def _loaded(rows: Rows, version: Row) -> Rows:
 def _bytes_per_row(version: Row) -> float:
     import pyarrow.parquet as pq
 
-    footer = pq.read_metadata(_path(version))
+    footer = pq.read_metadata(file_of(version))
     groups = [footer.row_group(at).total_byte_size for at in range(footer.num_row_groups)]
     return float(sum(groups) / max(1, footer.num_rows))
-
-
-def _tokenizer(folder: Path | None) -> Path | None:
-    path = folder / "tokenizer.json" if folder else None
-    return path if path is not None and path.exists() else None
-
-
-def _text(path: Path | None) -> str | None:
-    return str(path) if path is not None else None
