@@ -304,3 +304,13 @@ def test_two_readings_of_one_duckdb_file_do_not_disturb_each_other(duckdb_file: 
     with pytest.raises(Invalid):
         values(open_query("duckdb", duckdb_file, "SELECT * FROM 'secret.csv'"))
     assert sum(1 for _ in first) == 2499
+
+
+def test_a_password_of_the_environment_is_sent_to_no_server(
+    postgres: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    location = prepared(postgres)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    with pytest.raises(Upstream):
+        open_query("postgres", location, "SELECT q FROM t").columns()
+    assert open_query("postgres", location, "SELECT q FROM t", password=PASSWORD).columns() == ["q"]

@@ -216,11 +216,10 @@ class Postgres:
     def _cursor(self) -> Iterator[Any]:
         import psycopg
 
-        secret = {"password": self.password} if self.password else {}
         try:
             with psycopg.connect(
                 self.location, connect_timeout=CONNECT_SECONDS, application_name="lathe",
-                passfile=os.devnull, **secret,
+                passfile=os.devnull, password=self.password or "",  # not PGPASSWORD either
             ) as connection:  # fmt: skip
                 connection.read_only = True
                 connection.execute(f"SET statement_timeout = {BATCH_SECONDS * 1000}")
