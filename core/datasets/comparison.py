@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 from core.datasets.files import Column
 from core.datasets.pairing import pair
 from core.datasets.table import Table, quoted
-from core.datasets.values import BOOLEAN, LARGEST_EXACT, NUMBER
+from core.datasets.values import BOOLEAN, JSON, LARGEST_EXACT, NUMBER
 from core.errors import Invalid
+from core.store.database import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -152,7 +153,7 @@ class Comparison:
 
 def file_of(table: Table) -> str:
     """A table's file in SQL."""
-    return "read_parquet('" + str(table.path).replace("'", "''") + "')"
+    return f"read_parquet({literal(table.path)})"
 
 
 def _value(column: Column, *, as_text: bool) -> str:
@@ -166,6 +167,8 @@ def _value(column: Column, *, as_text: bool) -> str:
             f"CASE WHEN {whole} THEN CAST(CAST({cell} AS BIGINT) AS VARCHAR)"
             f" ELSE CAST({cell} AS VARCHAR) END"
         )
+    if column.type == JSON:  # beside a column of texts: a text in it reads as it does there
+        return f"CASE WHEN {cell}[1] = '\"' THEN json_extract_string({cell}, '$') ELSE {cell} END"
     return f"CAST({cell} AS VARCHAR)" if column.type != BOOLEAN else f"lower({cell}::VARCHAR)"
 
 

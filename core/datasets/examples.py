@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.datasets.files import Column
+from core.datasets.table import quoted
 from core.datasets.values import loaded, text_of
 from core.store.database import Row, Store
 
@@ -101,11 +102,7 @@ def _matches(columns: Sequence[Column], search: str) -> str:
     """A condition over all columns and the row's id; column names are quoted, never trusted."""
     if not search.split():
         return "true"
-    names = ", ".join(f"CAST({_quoted(column.name)} AS VARCHAR)" for column in columns)
+    names = ", ".join(f"CAST({quoted(column.name)} AS VARCHAR)" for column in columns)
     haystack = f"lower(concat_ws(chr(10), row_id, {names}))"
     missing = f"list_filter($words::VARCHAR[], lambda word: NOT contains({haystack}, word))"
     return f"len({missing}) = 0"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -35,6 +35,7 @@ from core.datasets.records import (
     opened,
     unreadable,
 )
+from core.datasets.table import quoted
 from core.errors import Invalid
 
 __all__ = [
@@ -276,8 +277,7 @@ def _database(kind: str, name: str, data: Data, asked: dict[str, str]) -> Source
     if statement := asked.get("sql"):
         query = sql.checked_select(statement, kind)
     elif table in tables:
-        quoted = str(table).replace('"', '""')
-        query = f'SELECT * FROM "{quoted}"'
+        query = f"SELECT * FROM {quoted(str(table))}"
     else:
         what = f"no table {table!r}" if table else f"{len(tables)} tables"
         listed = f" There are {', '.join(tables[:20])}." if tables else ""

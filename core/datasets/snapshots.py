@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from core.datasets.content import ContentHash
 from core.datasets.files import UNFINISHED, Column, Written, disk_full, is_disk_full
 from core.datasets.table import quoted
+from core.store.database import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -43,11 +44,11 @@ def write_snapshot(
     path = Path(name)
     try:
         names = ", ".join(quoted(column.name) for column in columns)
-        target = str(path).replace("'", "''")
         connection.execute(
             f"COPY (SELECT row_id, row_number() OVER (ORDER BY row_index) - 1 AS row_index, {names}"
             f" FROM {relation} ORDER BY row_index)"
-            f" TO '{target}' (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
+            f" TO {literal(path)}"
+            f" (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS})"
         )
         check()
         content_hash, row_count = content_hash_of(path, columns, check=check)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.datasets.files import Column
 from core.datasets.values import JSON, TEXT
+from core.store.database import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -66,8 +67,7 @@ class Table:
     def connect(self, *, memory: str = MEMORY) -> duckdb.DuckDBPyConnection:
         """A DuckDB with this file as the view `rows`."""
         connection = connect(memory=memory, temp=self.path.parent / ".tmp")
-        path = str(self.path).replace("'", "''")
-        connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet('{path}')")
+        connection.execute(f"CREATE VIEW rows AS SELECT * FROM read_parquet({literal(self.path)})")
         return connection  # type: ignore[no-any-return]
 
     def batches(self, names: Sequence[str], size: int = BATCH_ROWS) -> Iterator[Any]:

@@ -139,6 +139,16 @@ def test_numbers_truths_and_text_read_alike_across_types(compare: Any) -> None:
     assert yes.counts["same"] == 1
 
 
+def test_texts_are_the_same_when_one_nested_value_makes_their_column_json(compare: Any) -> None:
+    said = ['say "hi"\n', "caf\u00e9", "7", ""]
+    old = [{"q": f"{at}", "x": text} for at, text in enumerate(said)]
+    new = [{"q": f"{at}", "x": json.dumps(text)} for at, text in enumerate(said)]
+    old, new = [*old, {"q": "n", "x": None}], [*new, {"q": "n", "x": None}, {"q": "o", "x": "[1]"}]
+    found = compare(old, new, {"q": "text", "x": "text"}, {"q": "text", "x": "json"})
+    assert found.counts == {"added": 1, "removed": 0, "changed": 0, "same": 5}
+    assert [column.state for column in found.columns] == ["same", "retyped"]
+
+
 def test_an_edited_input_is_a_changed_row_and_says_how_alike(compare: Any) -> None:
     old = qa(("first", "1"), ("How do I reset my pasword?", "2"), ("last", "3"))
     new = qa(("first", "1"), ("How do I reset my password?", "2"), ("last", "3"))
