@@ -25,6 +25,8 @@ MOST_WORDS = 12
 WEAKEST = 0.25
 """Rows less alike than this are no answer by meaning."""
 _WORD = re.compile(r"\w+")
+IN_DUCKDB = r"[\p{L}\p{N}_]+"
+"""The same for DuckDB, whose \\w has no letters but A to Z."""
 
 Ranked = list[tuple[int, float]]
 """(row_index, score), best first."""
@@ -53,10 +55,10 @@ def by_words(table: Table, query: str, *, limit: int = 200) -> Ranked:
                     WHERE len(list_filter($words::VARCHAR[], lambda w: contains(text, w))) > 0
                 )
             SELECT row_index, len(text), list_transform($words::VARCHAR[], lambda w:
-                len(list_filter(regexp_extract_all(text, '\\w+'), lambda word: word = w))) AS counts
+                len(list_filter(regexp_extract_all(text, $word), lambda word: word = w))) AS counts
             FROM near
             """,
-            {"words": words},
+            {"words": words, "word": IN_DUCKDB},
         ).fetchall()
     holding = [sum(1 for _, _, counts in found if counts[at]) for at in range(len(words))]
     weights = [math.log(1 + (total - n + 0.5) / (n + 0.5)) for n in holding]

@@ -20,6 +20,7 @@ TEXTS = [
     "The app crashes on start",
     None,
     "Refund",
+    "La cuenta no está, die Gebühr ist zu groß",
 ]
 
 
@@ -39,7 +40,9 @@ def bm25(texts: list[str | None], query: str) -> dict[int, float]:
     return scores
 
 
-@pytest.mark.parametrize("query", ["invoice", "refund invoice", "THE app", "nothing here", "  "])
+@pytest.mark.parametrize(
+    "query", ["invoice", "refund invoice", "THE app", "nothing here", "  ", "Gebühr está", "groß"]
+)
 def test_words_rank_as_the_formula_says(tmp_path: Path, query: str) -> None:
     found = by_words(table_of(tmp_path, q=TEXTS), query)
     expected = bm25(TEXTS, query)
@@ -47,7 +50,9 @@ def test_words_rank_as_the_formula_says(tmp_path: Path, query: str) -> None:
     assert [score for _, score in found] == sorted(expected.values(), reverse=True)
 
 
-words = st.lists(st.sampled_from(["red", "green", "blue", "redgreen"]), max_size=6).map(" ".join)
+words = st.lists(
+    st.sampled_from(["red", "green", "blue", "redgreen", "grün", "синий", "2024", "赤"]), max_size=6
+).map(" ".join)
 
 
 @settings(max_examples=25, deadline=None)
