@@ -102,9 +102,17 @@ class Rows:
         return tuple(row)
 
     def add_column(self, column: Column) -> None:
-        """A new column, NULL in every row; one of that name and type that is there stays."""
-        if any(found.name == column.name for found in self.columns):
-            return
+        """A new column, NULL in every row; one of that name that is there stays. Invalid where
+        one has the name but for the case of its letters: to SQL that is the same."""
+        for found in self.columns:
+            if found.name == column.name:
+                return
+            if found.name.lower() == column.name.lower():
+                raise Invalid(
+                    f"There is a column {found.name!r} already.",
+                    field="column",
+                    hint=f"Rename it first: this step writes {column.name!r}.",
+                )
         kind = TYPES.get(column.type, "VARCHAR")
         self.connection.execute(f"ALTER TABLE rows ADD COLUMN {quoted(column.name)} {kind}")
         self.columns.append(column)

@@ -152,6 +152,22 @@ def test_a_split_is_set_by_ids_or_conditions_but_not_by_both() -> None:
             do(rows, "set_split", split="x", **arguments)
 
 
+@pytest.mark.parametrize("step", ["set_split", "tag", "split"])
+def test_a_column_in_the_way_is_named(step: str) -> None:
+    arguments: dict[str, Any] = {
+        "set_split": {"split": "test", "row_ids": ["r0"]},
+        "tag": {"tags": ["odd"], "row_ids": ["r0"]},
+        "split": {"together": []},
+    }[step]
+    for columns in (
+        {"name": "text", "Split": "text", "Tags": "text"},
+        {"name": "text", "split": "integer", "tags": "integer"},
+    ):
+        rows = rows_of([dict.fromkeys(columns)], columns)
+        with pytest.raises(Invalid, match=r"already|holds"):
+            do(rows, step, **arguments)
+
+
 def test_sort_keeps_equal_rows_in_order_and_empty_ones_last() -> None:
     rows = rows_of([{"a": "b"}, {"a": None}, {"a": "a"}, {"a": "b"}])
     assert do(rows, "sort", by=["a"]).counts == {"moved": 4}

@@ -132,6 +132,12 @@ def test_queries_that_choose_no_rows_are_refused(sql: str, said: str) -> None:
     assert rows.count() == 3
 
 
+def test_rows_without_text_are_split_too(tmp_path: Path) -> None:
+    rows = rows_of([{"n": 1}] * 10, {"n": "integer"})
+    assert split(rows, tmp_path).counts["train"] == 8
+    assert split(rows_of([], {"q": "text"}), tmp_path).counts["train"] == 0
+
+
 def test_names_of_no_row_drop_none() -> None:
     rows = rows_of(many(3))
     for sql in ("SELECT NULL AS row_id", "SELECT 'x' AS row_index", "SELECT 1.5 AS row_id"):

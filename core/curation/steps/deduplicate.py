@@ -93,7 +93,7 @@ def _by_rule(rows: Rows, arguments: Mapping[str, Any], tools: Tools) -> Report:
         raise Invalid("There is no column of text to compare.", field="kind")
     kind, rule = arguments.get("kind") or NEAR, arguments.get("keep") or "first"
     groups = find_groups(
-        kind, _texts(rows, names), tools, threshold=arguments.get("threshold"), total=rows.count()
+        kind, texts_of(rows, names), tools, threshold=arguments.get("threshold"), total=rows.count()
     )
     reason = arguments.get("reason") or f"{kind} duplicate; {RULES[rule].lower()} stays"
     gone: dict[str, tuple[str, str]] = {}
@@ -104,7 +104,7 @@ def _by_rule(rows: Rows, arguments: Mapping[str, Any], tools: Tools) -> Report:
     return _drop(rows, gone, counts)
 
 
-def _texts(rows: Rows, names: Sequence[str]) -> Callable[[], Iterator[list[str]]]:
+def texts_of(rows: Rows, names: Sequence[str]) -> Callable[[], Iterator[list[str]]]:
     """The working rows' texts as `Table.texts` gives those of a version."""
     return lambda: (_joined(batch, names) for batch in rows.batches(names))
 

@@ -13,10 +13,11 @@ from typing import Any
 from core.curation.arguments import Argument
 from core.curation.conditions import MATCHES, check_conditions, where_sql
 from core.curation.rows import Report, Rows
+from core.curation.steps.text import target_column
 from core.curation.tools import Tools
 from core.datasets.files import Column
 from core.datasets.table import quoted
-from core.datasets.values import INTEGER, JSON, NUMBER, TEXT
+from core.datasets.values import INTEGER, JSON, NUMBER
 from core.errors import Invalid
 
 TAGS, SPLIT = "tags", "split"
@@ -146,7 +147,7 @@ def untag(rows: Rows, arguments: dict[str, Any], tools: Tools) -> Report:
 
 def set_split(rows: Rows, arguments: dict[str, Any], tools: Tools) -> Report:
     """Put rows into a split."""
-    rows.add_column(Column(SPLIT, "metadata", TEXT))
+    target_column(rows, SPLIT)
     with _where_or_ids(rows, arguments) as (where, parameters):
         return rows.update(
             SPLIT,

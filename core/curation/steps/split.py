@@ -16,7 +16,9 @@ from core.curation.conditions import where_sql
 from core.curation.duplicates import SEMANTIC, find_groups
 from core.curation.rows import Report, Rows
 from core.curation.splits import DEFAULT_FRACTIONS, assign, check_fractions, joined
+from core.curation.steps.deduplicate import texts_of
 from core.curation.steps.rows import SPLIT
+from core.curation.steps.text import target_column
 from core.curation.tools import Tools
 from core.datasets.files import Column
 from core.datasets.table import quoted
@@ -24,7 +26,6 @@ from core.datasets.values import JSON, TEXT
 from core.errors import Invalid
 
 TOGETHER = ("exact", "near", "semantic")
-BATCH_ROWS = 4_096
 
 ARGUMENTS = {
     "split": (
@@ -74,7 +75,7 @@ def split(rows: Rows, arguments: dict[str, Any], tools: Tools) -> Report:
     """Write every row's split into the column `split`; the report counts them."""
     _check(arguments)
     fractions = check_fractions(arguments.get("fractions") or DEFAULT_FRACTIONS)
-    rows.add_column(Column(SPLIT, "metadata", TEXT))
+    target_column(rows, SPLIT)
     keys = _cells(rows, "row_id")
     groups = joined(len(keys), _belonging(rows, arguments, tools))
     tools.tell(0.9, "dealing out")
@@ -141,13 +142,7 @@ def _texts(rows: Rows) -> Iterator[list[str]]:
     texts = [c.name for c in rows.columns if c.type in (TEXT, JSON) and c.name != SPLIT]
     inputs = [c.name for c in rows.columns if c.role == "input" and c.name in texts]
     names = inputs or texts
-    for batch in rows.batches(names, size=BATCH_ROWS):
-        cells = [batch[name] for name in names]
-        count = len(batch["row_id"])
-        yield [
-            "\n".join(str(column[at]) for column in cells if column[at] is not None)
-            for at in range(count)
-        ]
+    return texts_of(rows, names)()
 
 
 def _cells(rows: Rows, name: str) -> list[str | None]:

@@ -169,9 +169,6 @@ def target_column(rows: Rows, name: str, role: str = "metadata") -> Column:
     """The text column of that name, made where there is none; Invalid for one of another type."""
     found = next((column for column in rows.columns if column.name == name), None)
     if found is None:
-        taken = next((c for c in rows.columns if c.name.lower() == name.lower()), None)
-        if taken is not None:
-            raise Invalid(f"There is a column {taken.name!r} already.", field="column")
         found = Column(checked_column_name(name), role, TEXT)
         rows.add_column(found)
     if found.type != TEXT:
