@@ -14,7 +14,7 @@ from typing import Any
 
 from core.datasets.files import Column
 from core.datasets.table import quoted
-from core.datasets.values import BOOLEAN, INTEGER, JSON, NUMBER
+from core.datasets.values import BOOLEAN, INTEGER, NUMBER
 from core.errors import Invalid
 
 KEYS = {"column", "op", "value"}
@@ -152,6 +152,4 @@ def _as_text(value: Any, kind: str) -> str:
             return str(value)
     if kind == BOOLEAN:
         return str(value).lower()
-    if kind == JSON and not isinstance(value, str):
-        return str(value)
     return str(value)

@@ -101,7 +101,6 @@ def joined(
     numbers = sorted(rows_of)
     place = {number: at for at, number in enumerate(numbers)}
     union = Union(len(numbers))
-    known: dict[tuple[int, int], float] = {}
     tree: dict[int, list[tuple[int, int, float]]] = {}
     strongest = sorted(edges, key=lambda edge: (-edge[2], edge[0], edge[1]))
     kept = [edge for edge in strongest if union.join(place[edge[0]], place[edge[1]])]
