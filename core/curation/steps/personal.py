@@ -131,12 +131,13 @@ class _Chosen:
                 hint=f"There are {', '.join(TYPES)}.",
             )
         self.types = frozenset(types)
-        self.threshold = float(arguments.get("threshold") or personal.THRESHOLD)
+        given = arguments.get("threshold")
+        self.threshold = personal.THRESHOLD if given is None else float(given)
         only = arguments.get("only")
         self._only = None if only is None else _marks(only, "only")
         self._leave = _marks(arguments.get("leave") or (), "leave")
-        given = arguments.get("replacements") or ()
-        self._texts = {key: str(item.get("text", "")) for key, item in _keyed(given).items()}
+        written = _keyed(arguments.get("replacements") or ())
+        self._texts = {key: str(item.get("text", "")) for key, item in written.items()}
 
     @property
     def every(self) -> bool:
