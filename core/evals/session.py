@@ -5,7 +5,6 @@ Knows: the pool, who loaded the model, how often it died. Does not know: rows or
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from core.errors import LatheError, ModelUnavailable
 from core.models import secrets
+from core.models.client import is_busy
 from core.models.pool import WorkerPool, WorkerState
 from core.models.spec import Endpoint, WorkerSpec
 from core.store.files import read_json, write_json
@@ -127,14 +127,9 @@ class ModelSession:
 
     def _busy(self) -> bool:
         """Whether somebody else has a request in the model; a cancelled run's own do not count."""
-        import httpx
-
         if self._endpoint is None or self._cancelled():
             return False
-        with contextlib.suppress(httpx.HTTPError, ValueError, KeyError):
-            url = self._endpoint.base_url.removesuffix("/v1") + "/health"
-            return int(httpx.get(url, timeout=2, trust_env=False).json()["in_flight"]) > 0
-        return False
+        return is_busy(self._endpoint)
 
 
 def _remote(spec: WorkerSpec) -> bool:

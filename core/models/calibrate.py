@@ -19,7 +19,7 @@ from core.errors import JobFailed, LatheError
 from core.generation import Generation
 from core.jobs.context import JobContext
 from core.models import choices
-from core.models.client import Completion, stream
+from core.models.client import Completion, is_busy, stream
 from core.models.pool import WorkerPool
 from core.models.spec import Endpoint, WorkerSpec
 
@@ -60,6 +60,7 @@ def work(job: JobContext) -> dict[str, Any]:
         try:
             job.spool.write("calibrations", _row(row_id, pool, spec, job))
         except LatheError as error:
+            job.raise_if_cancelled()
             failures.append(f"{spec.engine} {spec.quantization}: {error.message}")
             job.log(failures[-1])
     job.progress(len(specs), len(specs), "measured")
@@ -113,7 +114,8 @@ def _row(row_id: str, pool: WorkerPool, spec: WorkerSpec, job: JobContext) -> di
         job.raise_if_cancelled()
         load_ms = pool.state(spec).load_ms
     finally:
-        if not already_loaded:
+        # somebody may have found it loaded and asked it meanwhile: then it goes when it is idle
+        if not already_loaded and (job.cancelled() or not is_busy(endpoint)):
             pool.stop(spec.key)
     return {
         "id": row_id,

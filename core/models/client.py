@@ -192,6 +192,16 @@ def embed(endpoint: Endpoint, texts: Sequence[str]) -> list[list[float]]:
     return [row["embedding"] for row in rows]
 
 
+def is_busy(endpoint: Endpoint) -> bool:
+    """Whether a worker of ours has a request in it now; one that does not answer has none."""
+    import httpx
+
+    with contextlib.suppress(httpx.HTTPError, ValueError, KeyError):
+        url = endpoint.base_url.removesuffix("/v1") + "/health"
+        return int(httpx.get(url, timeout=2, trust_env=False).json()["in_flight"]) > 0
+    return False
+
+
 def _post(endpoint: Endpoint, path: str, body: dict[str, Any]) -> dict[str, Any]:
     import httpx
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -286,6 +287,40 @@ def test_measuring_is_a_job_whose_rows_arrive_through_the_spool(
     assert row["load_ms"] > 0
     assert 0 <= row["busy_percent"] <= 100
     assert models.states(OWNER)[0]["state"] == "unloaded"  # as it was before
+
+
+def test_measuring_does_not_unload_a_model_that_somebody_asks_meanwhile(
+    workbench: Workbench,
+) -> None:
+    script = json.dumps(
+        {"default": "one two three", "replies": {"slowly": "w " * 400}, "delay_ms": 20}
+    )
+    models = workbench.models
+    model_id = models.add(OWNER, "Slow parrot", "scripted", script)
+    job_id = models.calibrate(OWNER, model_id)
+    wait_for(lambda: [s for s in models.states(OWNER) if s["state"] == "ready"])
+    endpoint = models.endpoint(OWNER, models.resolve(OWNER, model_id))
+    stop, answers = threading.Event(), []
+    asking = threading.Thread(
+        target=lambda: answers.append(
+            stream(
+                endpoint,
+                [{"role": "user", "content": "slowly"}],
+                Generation(max_tokens=400),
+                cancelled=stop.is_set,
+            )
+        )
+    )
+    asking.start()
+    try:
+        wait_for(lambda: workbench.jobs.get(OWNER, job_id)["state"] == "succeeded")
+        assert asking.is_alive()
+        assert models.states(OWNER)[0]["state"] == "ready"
+    finally:
+        stop.set()
+        asking.join()
+        models.unload(OWNER, endpoint.spec.key)
+    assert len(answers) == 1
 
 
 def test_there_is_nothing_to_measure_of_an_endpoint(workbench: Workbench, remote: str) -> None:
