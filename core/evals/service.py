@@ -16,6 +16,7 @@ from core.errors import Conflict, Invalid, NotFound
 from core.evals import export
 from core.evals.differences import differences
 from core.evals.estimate import estimate
+from core.evals.listing import listed
 from core.evals.plan import Plan
 from core.evals.planning import Planner, run_rows
 from core.evals.results import FILTERS, NO_FIGURES, Results, paired_dict, pass_rates
@@ -126,35 +127,7 @@ class Runs:
         """Newest first, with `created_by_name`, `variant_names`, `result_count`, `failed_count`,
         `pass_rates` (in the variants' order; None: nothing judged) and the job's `state`,
         `progress_done`, `progress_total`, `eta_s`; `before` is the last id of the page before."""
-        found = self._store.rows(
-            """
-            WITH counted AS (
-                SELECT run_id, count(*) AS result_count,
-                    count(*) FILTER (state = 'failed') AS failed_count
-                FROM run_results GROUP BY run_id
-            ), named AS (
-                SELECT run_id, list(name ORDER BY position) AS variant_names
-                FROM run_variants GROUP BY run_id
-            )
-            SELECT r.* EXCLUDE (plan), n.variant_names, coalesce(c.result_count, 0) AS result_count,
-                coalesce(c.failed_count, 0) AS failed_count,
-                coalesce(u.name, r.created_by) AS created_by_name
-            FROM runs r LEFT JOIN counted c ON c.run_id = r.id LEFT JOIN named n ON n.run_id = r.id
-                LEFT JOIN users u ON u.id = r.created_by
-            WHERE (r.archived_at IS NOT NULL) = $archived
-              AND ($dataset IS NULL OR r.dataset_version_id = $dataset)
-              AND ($before IS NULL OR r.id < $before)
-              AND contains(lower(concat_ws(' ', r.name, r.dataset_label)), $search)
-            ORDER BY r.id DESC LIMIT $limit
-            """,
-            {
-                "archived": archived,
-                "dataset": dataset_version_id,
-                "before": before,
-                "search": search.strip().lower(),
-                "limit": limit,
-            },
-        )
+        found = listed(self._store, search, dataset_version_id, archived, before, limit)
         runs = [self._parsed(row) for row in found]
         rates = pass_rates(self._store, runs)
         return [

@@ -1,12 +1,12 @@
 """Models: the registry, and the way from a registered model to one that answers.
 
-Knows: what may be added, what to load when somebody says auto, whether it fits.
-Does not know: how a model is loaded (the worker does) nor what it is asked.
+Knows: what may be added, who may load, what is measured. Does not know: what to load when somebody
+says auto (loading), how a model is loaded (the worker does) nor what it is asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,19 +16,15 @@ from core.governance import audit
 from core.governance.permissions import Actor, action
 from core.ids import new_id
 from core.jobs.service import Jobs
-from core.models import choices as choosing
-from core.models import devices, hub, remote, secrets, sources, starter, states
-from core.models.choices import Choice
-from core.models.devices import Device
-from core.models.forecast import Forecast, forecast
+from core.models import hub, remote, secrets, sources, starter, states
+from core.models.forecast import Forecast
+from core.models.loading import Loading
 from core.models.pool import OnState, WorkerPool
 from core.models.registry import Registry
 from core.models.spec import Endpoint, WorkerSpec
 from core.settings import Settings
 from core.store.database import Row, Store
 
-DEFAULT_CONTEXT = 2048
-"""Tokens of one request, prompt and answer, unless the model has less or more is asked for."""
 Rows = list[Row]  # inside the class, `list` is a method
 Ids = list[str]
 
@@ -44,6 +40,7 @@ class Models:
         self._settings = settings
         self._jobs = jobs
         self._pool = pool
+        self._loading = Loading(self._registry, settings, pool)
 
     # the registry
 
@@ -206,7 +203,7 @@ class Models:
         why_not, note}; `why_not` is None for what can be loaded.
         """
         row = self._registry.get(model_id)
-        return [asdict(choice) for choice in choosing.choices(row, self._device(device))]
+        return [asdict(choice) for choice in self._loading.choices(row, device)]
 
     @action
     def resolve(
@@ -225,35 +222,9 @@ class Models:
         `purpose` is interactive (one reader waits) or batch (many requests together). Raises
         Invalid when the combination is not possible, with its reason.
         """
-        row = self._registry.get(model_id)
-        if row["archived_at"] is not None:
-            raise Conflict(f"{row['name']} is archived.")
-        target = self._device(device)
-        options = [
-            choice
-            for choice in choosing.choices(row, target)
-            if engine in ("auto", choice.engine) and quantization in ("auto", choice.quantization)
-        ]
-        if not options:
-            raise Invalid(
-                f"{row['name']} cannot be loaded by {engine} as {quantization}.",
-                field="quantization" if engine == "auto" else "engine",
-            )
-
-        def fits(choice: Choice) -> bool:
-            spec = self._spec(row, choice, "", context_length)
-            return self._pool.find(spec) is not None or self._forecast(row, spec).fits
-
-        chosen, why = choosing.pick(
-            options,
-            purpose=purpose,
-            device=target,
-            calibrations=self._registry.calibrations(model_id),
-            fits=fits,
+        return self._loading.resolve(
+            self._registry.get(model_id), engine, quantization, device, purpose, context_length
         )
-        if "auto" not in (engine, quantization):
-            why = "as asked"
-        return self._spec(row, chosen, f"{chosen.label}: {why}.", context_length)
 
     @action
     def forecast(
@@ -268,9 +239,10 @@ class Models:
     ) -> Forecast:
         """What loading would take, against what is free now."""
         row = self._registry.get(model_id)
-        for choice in choosing.choices(row, self._device(device)):
+        for choice in self._loading.choices(row, device):
             if (choice.engine, choice.quantization) == (engine, quantization):
-                return self._forecast(row, self._spec(row, choice, "", context_length))
+                spec = self._loading.spec(row, choice, "", context_length)
+                return self._loading.forecast(row, spec)
         raise NotFound(f"{row['name']} cannot be loaded by {engine} as {quantization}.")
 
     @action
@@ -293,14 +265,7 @@ class Models:
         By default in every way that can be loaded, fits, and is not known to be hopeless.
         """
         row = self._registry.get(model_id)
-        specs = []
-        for choice in choosing.choices(row, self._device(device)):
-            asked = ways is not None and (choice.engine, choice.quantization) in ways
-            wanted = asked or (ways is None and choice.note != choosing.SLOW_BF16)
-            if choice.why_not is None and wanted:
-                spec = self._spec(row, choice, "", None)
-                if asked or self._forecast(row, spec).fits:
-                    specs.append(spec)
+        specs = self._loading.to_measure(row, ways, device)
         if not specs or row["source"] == "endpoint" or row["kind"] != "chat":
             raise Invalid(f"There is nothing to measure of {row['name']}.")
         payload = {"home": str(self._settings.home), "specs": [spec.to_dict() for spec in specs]}
@@ -407,48 +372,12 @@ class Models:
             actor, "model.prepare", f"{verb} {row['name']}", payload, subject_id=row["id"]
         )
 
-    def _device(self, name: str) -> Device:
-        return devices.pick(self._settings.device if name == "auto" else name)
-
-    def _spec(
-        self, row: Mapping[str, Any], choice: Choice, why: str, context_length: int | None
-    ) -> WorkerSpec:
-        most = int(row["context_length"] or context_length or DEFAULT_CONTEXT)
-        remote = choice.engine == "endpoint"
-        return WorkerSpec(
-            model_id=row["id"],
-            model_name=row["name"],
-            engine=choice.engine,
-            quantization=choice.quantization,
-            kind=row["kind"],
-            device=choice.device,
-            # an endpoint's spec carries the model's name there in place of a folder
-            path=row["revision"] if remote else row["path"],
-            gguf_path=row["gguf_path"] if choice.engine == "llama.cpp" else None,
-            base_url=row["location"] if remote else None,
-            threads=self._settings.threads,
-            context_length=min(most, context_length or DEFAULT_CONTEXT),
-            idle_minutes=self._settings.idle_unload_minutes,
-            script=row["location"] if choice.engine == "scripted" else None,
-            why=why,
-        )
-
-    def _forecast(self, row: Mapping[str, Any], spec: WorkerSpec) -> Forecast:
-        device = devices.device("cpu" if spec.device == "remote" else spec.device)
-        alive = [state for state in self._pool.states() if state.alive]
-        loaded = {s.spec.label: s.resident_bytes or 0 for s in alive if s.key != spec.key}
-        free = device.free_bytes
-        limit = self._settings.memory_limit_gb
-        if limit:
-            free = min(free, int(limit * 1e9) - sum(loaded.values()))
-        return forecast(row, spec, device, free_bytes=max(0, free), loaded=loaded)
-
     def _admit(self, actor: Actor, spec: WorkerSpec) -> None:
         """The memory check, for what is not loaded yet."""
         if spec.engine in ("endpoint", "scripted") or self._pool.state(spec).alive:
             return
         row = self._registry.get(spec.model_id)
-        self._forecast(row, spec).require_fit()
+        self._loading.forecast(row, spec).require_fit()
         audit.record(
             self._store, actor, "models.load", spec.model_id, engine=spec.engine,
             quantization=spec.quantization, device=spec.device,

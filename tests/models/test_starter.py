@@ -185,7 +185,7 @@ def test_a_real_worker_stays_within_its_forecast(
         spec = models.resolve(
             OWNER, row["id"], engine=engine, quantization=quantization, context_length=512
         ).with_changes(slots=4)
-        forecast = models._forecast(row, spec)
+        forecast = models._loading.forecast(row, spec)
         try:
             endpoint = models.load(OWNER, spec)
 
