@@ -4,6 +4,9 @@
     with Workbench.open() as workbench:
         workbench.prompts.list(OWNER)
 
+A service's public methods are actions and ask for a permission. What it does for another one (a
+finisher, a gate, a listener) is a method with an underscore, handed over here and nowhere else.
+
 Knows: how the parts are put together. Does not know: Streamlit, HTTP.
 """
 
@@ -102,7 +105,7 @@ class Workbench:
         reviews = Reviews(store, datasets)
         recipes = Recipes(store, jobs, datasets, models, curation)
         finishers = {
-            "dataset.import": datasets._staging.finish,
+            "dataset.import": datasets._finish,
             "dataset.curate": recipes._finish,
         }
         versions = Versions(store, datasets, gates=[checks._gate],

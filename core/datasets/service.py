@@ -266,6 +266,10 @@ class Datasets(Commits):
         """Remove the staged rows of an import; the versions stay as they are."""
         self._staging.discard(actor, job_id)
 
+    def _finish(self, job_id: str, value: dict[str, Any], user_id: str) -> None:
+        """After the job of an import: for the supervisor."""
+        self._staging.finish(job_id, value, user_id)
+
     @action
     def import_sample(self, actor: Actor, sample_name: str) -> Row:
         """Import one of `samples`; a second time gives the version that is there."""

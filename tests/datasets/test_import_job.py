@@ -185,7 +185,7 @@ def test_a_job_killed_after_its_last_file_reads_nothing_again(
 
 
 def test_the_finisher_may_be_called_again_after_a_crash(stepped: Workbench, tmp_path: Path) -> None:
-    finish = stepped.datasets._staging.finish
+    finish = stepped.datasets._finish
     path = rows_file(tmp_path / "rows.jsonl", 5)
     job = context(stepped, begin(stepped, path))
     value = import_job.work(job)
@@ -215,7 +215,7 @@ def two_imports(stepped: Workbench, path: Path) -> JobContext:
     """The job of the second, whose rows wait."""
     for _ in range(2):
         job = context(stepped, begin(stepped, path))
-        stepped.datasets._staging.finish(job.id, import_job.work(job), "ann")
+        stepped.datasets._finish(job.id, import_job.work(job), "ann")
         changed(path)
     return job
 
