@@ -19,6 +19,8 @@ from core.store.database import Row
 
 Columns = Mapping[str, Any]
 
+PERCENT = "%.1f %%"
+
 
 def text(
     label: str,
@@ -43,8 +45,8 @@ def number(label: str, *, unit: str = "", decimals: int | None = None, **options
 
 
 def percent(label: str, **options: Any) -> Any:
-    """Shares between 0 and 1."""
-    return st.column_config.NumberColumn(label, format="percent", **options)
+    """Shares between 0 and 1, as `text.percent` shows them; `frame` makes hundredths of them."""
+    return st.column_config.NumberColumn(label, format=PERCENT, **options)
 
 
 def time(label: str, **options: Any) -> Any:
@@ -70,11 +72,18 @@ def badges(label: str, options: Mapping[str, str] | None = None, *, width: Any =
 
 
 def frame(rows: Sequence[Row], columns: Columns) -> pd.DataFrame:
-    """The rows' columns in order; naive times become UTC, so browsers show them rightly."""
+    """The rows' columns in order; naive times become UTC, so browsers show them rightly, and the
+    shares of `percent` hundredths; those of `progress` have three digits."""
     data = pd.DataFrame([[row.get(name) for name in columns] for row in rows], columns=[*columns])
     for name in data.columns:
         if pd.api.types.is_datetime64_any_dtype(data[name]) and data[name].dt.tz is None:
             data[name] = data[name].dt.tz_localize("UTC")
+        column = columns[name]
+        kind = column["type_config"] if column else {}
+        if kind.get("format") == PERCENT:
+            data[name] = pd.to_numeric(data[name]) * 100
+        elif kind.get("type") == "progress":
+            data[name] = pd.to_numeric(data[name]).round(3)
     return data
 
 

@@ -152,3 +152,15 @@ def test_a_read_is_not_repeated_while_nothing_was_written(
     finally:
         resources.provide(None)
         queries._read.clear()
+
+
+def test_a_column_of_percents_holds_hundredths_and_a_gap_stays_one() -> None:
+    from app import tables
+
+    columns = {"share": tables.percent("Share"), "n": None, "done": tables.progress("Done")}
+    rows = [{"share": 3 / 19, "n": 3, "done": 0.98684}, {"share": None, "n": 0, "done": None}]
+    shown = tables.frame(rows, columns)
+    assert shown["share"][0] == pytest.approx(15.789, abs=0.001)
+    assert shown["share"].isna().tolist() == [False, True]
+    assert shown["n"].tolist() == [3, 0]
+    assert shown["done"][0] == 0.987
