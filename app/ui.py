@@ -74,15 +74,18 @@ class Metric:
     help: str | None = None  # n, exact value, how it is computed
 
 
-def page(title: str, sentence: str, *, key: str) -> Page:
+def page(title: str, sentence: str, *, key: str, actions_share: float = 0.4) -> Page:
     """Draw the head of a page, or say what is missing and stop the script.
 
-    `key` is the page's name in PAGES. Shows what `done` left from the run before.
+    `key` is the page's name in PAGES; `actions_share` of the width is for the buttons. Shows what
+    `done` left from the run before.
     """
     actor = auth.actor()
     with errors(stop=True):
         require(actor, PAGES.get(key), f"opening the page {title}")
-    head, right = st.columns([3, 2], vertical_alignment="bottom", gap="small")
+    head, right = st.columns(
+        [1 - actions_share, actions_share], vertical_alignment="bottom", gap="small"
+    )
     with head:
         st.title(title, anchor=False)
         st.caption(sentence)

@@ -19,6 +19,7 @@ from app import (
 )
 from core.store.database import Row
 
+MORE = "dataset-more"  # which of the popovers of that name: another one is closed again
 COLUMNS = {
     "name": tables.text("Dataset", width=150),
     "description": tables.text("What it holds", width=205),
@@ -30,6 +31,10 @@ COLUMNS = {
 }
 
 
+def close_more() -> None:
+    st.session_state[MORE] += 1
+
+
 def show_dataset(dataset: Row) -> None:
     versions = queries.read("datasets", "versions", dataset["id"])
     asked = ui.param("version")
@@ -39,6 +44,7 @@ def show_dataset(dataset: Row) -> None:
         text.escape(dataset["name"]),
         text.escape((text.shorten(dataset["description"], 200) or "No description.") + licence),
         key="datasets",
+        actions_share=0.52,  # four buttons in a row at 1280 px
     )
     writes = ui.may("datasets.write")
     with page.actions:
@@ -46,8 +52,18 @@ def show_dataset(dataset: Row) -> None:
             "Datasets", icon=":material/arrow_back:", on_click=acts.open_dataset, args=(None,)
         )
         if writes and dataset["archived_at"] is None:
-            with st.popover("More", icon=":material/more_horiz:", width="content"):
-                if st.button("Rename dataset", type="tertiary", icon=":material/edit_note:"):
+            turn = st.session_state.setdefault(MORE, 0)
+            with st.popover(
+                "More", icon=":material/more_horiz:", width="content", key=f"{MORE}-{turn}"
+            ):
+                if st.button(
+                    "Export rows", type="tertiary", icon=":material/download:", on_click=close_more
+                ):
+                    dataset_export.show(version)
+                if st.button(
+                    "Rename dataset", type="tertiary", icon=":material/edit_note:",
+                    on_click=close_more,
+                ):  # fmt: skip
                     acts.rename(dataset)
                 st.divider()
                 st.caption(
@@ -61,8 +77,6 @@ def show_dataset(dataset: Row) -> None:
                     on_click=ui.guarded(acts.archive),
                     args=(dataset,),
                 )
-            if st.button("Export", icon=":material/download:"):
-                dataset_export.show(version)
             if st.button(
                 "Curate", icon=":material/cleaning_services:", help="Find and mend faults"
             ):
