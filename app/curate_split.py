@@ -68,7 +68,9 @@ def _counts(version: Row) -> None:
         }
         if label:
             columns |= {
-                f"label {name}": tables.number("no value" if name is None else str(name), width=90)
+                f"label {name}": tables.number(
+                    {None: "no value", "": "blank"}.get(name, str(name)), width=90
+                )
                 for name in labels
             }
         usual = list(DEFAULT_FRACTIONS)
