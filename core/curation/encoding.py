@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from core.curation.findings import Finding
 from core.curation.sampling import Hits, cells, prose, shown
+from core.curation.secrets import find as secrets
 from core.curation.tools import Tools
 from core.datasets.repair import repair
 from core.datasets.table import Table
@@ -61,6 +62,8 @@ def detect(table: Table, tools: Tools) -> list[Finding]:
                 found = broken(prose(value, column.type))
                 if found is not None and column.type == JSON:
                     found = replace(found, repaired=None)  # of the texts in it, not of the cell
+                if found is not None and found.repaired and secrets(found.repaired):
+                    found = replace(found, repaired=None)  # a finding holds none
                 if found is not None:
                     hits.add(_finding(row, column.name, found))
     return hits.all()

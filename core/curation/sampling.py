@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core.curation.findings import Finding
+from core.curation.secrets import covered
 from core.datasets.table import Table
 from core.datasets.values import JSON
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1_024
 """Small, because a cell may have a megabyte."""
+LOOKED_AT = 4_000
+"""Characters of a text in which secrets are looked for before a piece of it is shown."""
 MOST_HITS = 2_000
 """Findings of one row each that a column may give; the rows beyond come as one finding."""
 
@@ -142,6 +145,6 @@ class Hits:
 
 
 def shown(text: str, length: int = 80) -> str:
-    """A piece of a cell for a message: one line, cut."""
-    line = " ".join(text[: length * 4].split())
+    """A piece of a cell for a message: one line, cut, of secrets only their ends."""
+    line = " ".join(covered(text[:LOOKED_AT])[: length * 4].split())
     return line if len(line) <= length else line[: length - 1] + "…"

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from core.curation.findings import Finding
-from core.curation.spans import Span, best, look_through
+from core.curation.spans import Span, best, look_through, preview
 from core.curation.tools import Tools
 from core.datasets.table import Table
 
@@ -151,6 +151,13 @@ def find(text: str, column: str = "") -> list[Span]:
     if column and re.search(r"(?i)passw|secret|token|api.?key", column):
         found += _whole_cell(text)
     return best(found)
+
+
+def covered(text: str) -> str:
+    """The text with only the ends of each secret in it."""
+    for span in reversed(find(text)):
+        text = text[: span.start] + preview(text[span.start : span.end]) + text[span.end :]
+    return text
 
 
 def entropy(text: str) -> float:

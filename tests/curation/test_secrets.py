@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.curation import encoding, quality
 from core.curation.secrets import ANCHORS, TYPES, detect, entropy, find, looks_random
 from core.curation.spans import possible
 from core.curation.tools import Tools
 from core.settings import PROJECT_ROOT
 from tests.curation.planted import CLEAN, NO_SECRETS, PERSONAL, SECRETS, TOKEN
-from tests.curation.versions import table_of
+from tests.curation.versions import table_of, table_with
 
 
 @pytest.mark.parametrize(("text", "type_", "secret"), SECRETS, ids=[s[0][:24] for s in SECRETS])
@@ -102,3 +103,15 @@ def test_any_text_gives_spans_inside_it_that_do_not_overlap(text: str) -> None:
         assert at <= span.start < span.end <= len(text)
         assert span.type in TYPES
         at = span.end
+
+
+def test_no_finding_of_another_detector_holds_a_secret(tmp_path: Path) -> None:
+    token = "ghp_" + "Zq7Rt9Kx2Wv4Bn6M" * 2 + "aB3d"
+    columns = {
+        "same": [token] * 30,
+        "broken": [f"CafÃ© opens at nine, the token is {token}"] + ["plain words"] * 29,
+    }
+    table = table_with(tmp_path, columns)
+    findings = [*quality.detect(table, Tools(tmp_path)), *encoding.detect(table, Tools(tmp_path))]
+    assert {finding.kind for finding in findings} >= {"quality", "encoding"}
+    assert token not in json.dumps([finding.to_dict() for finding in findings])
