@@ -12,12 +12,13 @@ Knows: parts, their records, progress. Does not know: how anything is found, the
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import logging
 import time
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ from core.datasets.table import Table
 from core.errors import JobFailed, LatheError, NotFound
 from core.ids import content_hash, new_id
 from core.jobs.context import Cancelled
-from core.store.files import inside, read_json, write_json
+from core.store.files import FileLock, inside, read_json, write_json
 
 if TYPE_CHECKING:
     from core.jobs.context import JobContext
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 
 MOST_DEATHS = 2
 """A part whose process ended this often within it is given up, so that the others have a turn."""
+WAIT_S = 1.0
 UNITS = 1000
 """What a job's progress is counted in."""
 
@@ -62,7 +64,7 @@ PARTS: dict[str, Part] = {
     "signals": Part("Signals", 3.0, 0.25),
     "secrets": Part("Secrets", 0.3, 0.7, revision=2),
     "exact": Part("Exact duplicates", 0.1, 0.02),
-    "encoding": Part("Encoding", 0.1, 0.1),
+    "encoding": Part("Encoding", 0.1, 0.1, revision=2),
     "quality": Part("Quality", 0.1, 0.2, revision=2),
     "near": Part("Near duplicates", 0.3, 0.5),
     "language": Part("Language", 0.3, 1.0),
@@ -92,7 +94,7 @@ def work(job: JobContext) -> dict[str, Any]:
     if not table.path.exists():
         raise NotFound(f"The rows of the dataset are gone: {table.path.name}.")
     tools = Tools(
-        cache=home / "cache",
+        cache=home / "cache" / "curation",  # the steps' own: no text is embedded twice
         embedding_model=Path(asked["embedding_model"]) if asked["embedding_model"] else None,
         check=job.raise_if_cancelled,
         others={label: located(home, other).to_dict() for label, other in asked["others"].items()},
@@ -194,7 +196,9 @@ class Analysis:
         for name in left:
             self._tools.check()
             self._tell(name, 0.0, "")
-            self._do(name)
+            with self._alone(name):
+                if not is_done(self._folder, name, key_of(name, self._asked)):
+                    self._do(name)
             self._share += self._weights[name]
         records = {name: read_json(record_path(self._folder, name)) or {} for name in self._names}
         failed = [name for name, record in records.items() if record.get("state") == "failed"]
@@ -207,6 +211,19 @@ class Analysis:
             "counts": {name: record.get("count", 0) for name, record in records.items()},
             "failed": failed,
         }
+
+    @contextlib.contextmanager
+    def _alone(self, name: str) -> Iterator[None]:
+        """While another analysis of this version does the same part, wait: its files are these."""
+        lock = FileLock(self._folder / f"{name}.lock")
+        while not lock.acquire():
+            self._tools.check()
+            self._tell(name, 0.0, "another analysis of this version is at it")
+            time.sleep(WAIT_S)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _do(self, name: str) -> None:
         """One part, its record before and after."""

@@ -59,14 +59,18 @@ def hits_of(path: str | Path) -> tuple[Hit, ...]:
 
 
 def looked(path: str | Path) -> bool:
-    """Whether both detectors have been through the version."""
+    """Whether both detectors have been through the whole version, for all of their types."""
     folder = findings_folder(Path(path))
-    return all(
-        (folder / f"{name}.parquet").exists()
-        and (read_json(record_path(folder, name)) or {"state": "done"})["state"] == "done"
-        and not is_outdated(folder, name)
-        for name in DETECTORS
-    )
+    return all(_looked(folder, name) for name in DETECTORS)
+
+
+def _looked(folder: Path, name: str) -> bool:
+    if not (folder / f"{name}.parquet").exists() or is_outdated(folder, name):
+        return False
+    record = read_json(record_path(folder, name)) or {"state": "done"}
+    options = record.get("options") or {}
+    narrow = options.get("columns") is not None or options.get("types")
+    return bool(record["state"] == "done" and not narrow)
 
 
 def _files(path: Path) -> list[Path]:

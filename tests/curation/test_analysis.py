@@ -21,6 +21,7 @@ from core.curation.findings import KINDS, Finding, findings_folder, write_findin
 from core.curation.hits import looked
 from core.errors import Forbidden, Invalid, NotFound
 from core.governance.permissions import Actor
+from core.store.files import FileLock
 from core.workbench import OWNER, Workbench
 
 Version = dict[str, Any]
@@ -235,6 +236,39 @@ def test_an_outdated_file_is_gone_once_its_part_begins_anew(
     assert workbench.curation.count(OWNER, version["id"]) == 0
     ended(workbench, workbench.curation.analyse(OWNER, version["id"], detectors=["exact"]))
     assert [f["rows"] for f in workbench.curation.findings(OWNER, version["id"])] == [[0, 2]]
+
+
+def test_two_analyses_of_a_version_do_a_part_one_after_the_other(
+    workbench: Workbench, version: Version
+) -> None:
+    lock = FileLock(folder(version) / "exact.lock")
+    assert lock.acquire()
+    job_id = workbench.curation.analyse(OWNER, version["id"], detectors=["exact"])
+
+    def waits() -> bool:
+        return "another analysis" in (workbench.jobs.get(OWNER, job_id)["message"] or "")
+
+    wait_for(waits)
+    assert parts(workbench, version)["exact"]["state"] == "none"
+    lock.release()
+    ended(workbench, job_id)
+    assert workbench.curation.count(OWNER, version["id"]) == 1
+
+
+def test_a_look_at_some_columns_or_types_is_no_look_at_the_version(
+    workbench: Workbench, version: Version
+) -> None:
+    both = ("secrets", "personal")
+    for options in ({"columns": ["topic"]}, {"types": ["email"]}):
+        ended(
+            workbench,
+            workbench.curation.analyse(
+                OWNER, version["id"], detectors=both, options={"personal": options}
+            ),
+        )
+        assert not looked(version["path"])
+    ended(workbench, workbench.curation.analyse(OWNER, version["id"], detectors=both))
+    assert looked(version["path"])
 
 
 def test_a_part_that_kills_its_process_twice_is_given_up(
