@@ -323,9 +323,11 @@ def _is_clean(one: Field, parsed: Any, kinds: Kinds) -> bool:
     cells, kind = parsed.column(one.column), kinds[one.column]
     if required and (cells.null_count or kind is None):
         return False
-    if kind in (INTEGER, NUMBER):
+    if kind == INTEGER:
         most = pc.max(pc.abs(cells)).as_py()
         return most is None or bool(most <= LARGEST_EXACT)
+    if kind == NUMBER:
+        return _is_exact(cells)
     if kind == JSON:
         return not any(mark in one.column for mark in "\"\\*'")  # paths have signs of their own
     if kind == TEXT and not _has_no_null(cells):
@@ -335,6 +337,20 @@ def _is_clean(one: Field, parsed: Any, kinds: Kinds) -> bool:
         if not pc.all(plain).as_py():
             rest = cells.filter(pc.invert(plain))
             return all(text.strip() for text in rest.to_pylist())
+    return True
+
+
+def _is_exact(cells: Any) -> bool:
+    """Whether these doubles are what was written: among them, a whole number beyond 2**53 has been
+    rounded by now, and -0, which is the integer 0, cannot be told from -0.0."""
+    import numpy as np
+
+    for chunk in cells.chunks:
+        values = chunk.fill_null(1.0).to_numpy(zero_copy_only=False)
+        if len(values) and np.abs(values).max() >= LARGEST_EXACT:
+            return False
+        if (np.signbit(values) & (values == 0)).any():
+            return False
     return True
 
 

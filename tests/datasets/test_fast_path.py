@@ -97,6 +97,23 @@ def test_odd_lines_are_taken_or_refused_alike(tmp_path: Path, line: str) -> None
     assert fast == slow
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("-0", "1.5"), ("-0", "-0"), ("-0.0", "0"), ("[-0]", "[1.5]"), ("0.1e1", "1"),
+        ("9007199254740993", "1.5"), ("-9007199254740993", "1e0"), ("9007199254740992", "0.5"),
+        ("[9007199254740993]", "[1.5]"), ("12345678901234567890", "1"), ("5e-324", "1"),
+    ],
+)  # fmt: skip
+def test_whole_numbers_among_others_are_stored_alike(tmp_path: Path, one: str, other: str) -> None:
+    for first, second in ((one, other), (other, one)):
+        lines = f'{{"q": "a", "x": {first}}}\n{{"q": "b", "x": {second}}}\n'
+        for data in (lines, lines.replace('"x"', '"y"').replace('"q"', '"x"')):
+            mapping = MAPPING if '"q"' in data else {"x": "metadata", "y": "input"}
+            fast, slow = both(data.encode(), tmp_path, mapping)
+            assert fast == slow, data
+
+
 @quick
 @given(st.lists(st.sampled_from(ODD) | st.just('{"q": "a", "x": "b"}'), min_size=1, max_size=6))
 def test_any_mixture_of_lines_is_taken_or_refused_alike(tmp_path: Path, lines: list[str]) -> None:
