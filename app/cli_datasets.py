@@ -17,6 +17,7 @@ from core.curation.detectors import DETECTORS
 from core.curation.exports import FORMATS
 from core.curation.findings import KINDS
 from core.curation.shapes import SHAPES
+from core.errors import Conflict
 from core.settings import Settings
 from core.workbench import OWNER
 
@@ -138,13 +139,16 @@ def _shape_and_format(what: str, file_format: str | None, output: Path) -> tuple
 def _copied(made: dict[str, Any], output: Path) -> None:
     """Out of the workspace to where it was asked for, whole or not at all."""
     folder = Path(made["folder"])
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(f".{output.name}.part")
     if made["format"] == "hf":
-        shutil.copytree(folder / "dataset", output)
+        if output.exists():
+            raise Conflict(f"{output} is there already.", hint="Name a folder that is not.")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(folder / "dataset", part)
     else:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        part = output.with_name(f".{output.name}.part")
         shutil.copyfile(folder / made["files"][0]["name"], part)
-        part.replace(output)
+    part.replace(output)
     shutil.copyfile(folder / "manifest.json", output.with_name(f"{output.name}.manifest.json"))
 
 

@@ -113,5 +113,12 @@ def test_an_export_is_written_where_it_was_asked_for(fresh: Path, tmp_path: Path
     refused = lathe("datasets", "export", "Asked", "--format", "kto", "-o", str(tmp_path / "x"))
     assert refused.exit_code == 1
     assert "true and false" in refused.output
+    folder = ("datasets", "export", "Asked", "--as", "hf", "-o", str(tmp_path / "new" / "hub"))
+    assert lathe(*folder).exit_code == 0
+    assert list((tmp_path / "new" / "hub").rglob("*.arrow"))
+    again = lathe(*folder)
+    assert again.exit_code == 1
+    assert "is there already" in again.output
+    assert not list(tmp_path.rglob("*.part"))
     unknown = lathe("datasets", "export", "Asked", "--format", "sonnet", "-o", str(tmp_path / "x"))
     assert unknown.exit_code == 2
