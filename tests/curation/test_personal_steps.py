@@ -156,8 +156,8 @@ def test_a_threshold_of_nothing_is_a_threshold(
 ) -> None:
     monkeypatch.setattr("core.curation.personal.THRESHOLD", 2.0)
     text = "jane@example.com"
-    assert after(tmp_path / "a", tools, "redact", [text]) == [text]
-    assert after(tmp_path / "b", tools, "redact", [text], threshold=0) == ["[EMAIL]"]
+    assert after(tmp_path, tools, "redact", [text]) == [text]
+    assert after(tmp_path, tools, "redact", [text], threshold=0) == ["[EMAIL]"]
 
 
 def test_only_the_accepted_all_but_the_rejected_and_what_a_person_wrote(
