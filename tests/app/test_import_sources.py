@@ -14,10 +14,16 @@ from streamlit.testing.v1 import AppTest
 from app.dataset_foreign import address
 from core.datasets.formats.databases import split_location
 from core.datasets.locations import location_of
+from core.settings import Settings
 from core.workbench import OWNER, Workbench
 from tests.app.test_datasets_page import arrived
 from tests.datasets.test_databases import PASSWORD, postgres, prepared  # noqa: F401  # a fixture
 from tests.pages_runner import Pages
+
+
+@pytest.fixture
+def settings(home: Path, tmp_path: Path) -> Settings:
+    return Settings(home=home, import_folders=(tmp_path,))
 
 
 def dialog(pages: Pages, kind: str) -> AppTest:
@@ -132,3 +138,32 @@ def test_the_hub_is_refused_in_words_where_downloads_are_off(
     look(page)
     assert "Downloads are off" in shown(page)
     assert {"Configuration", "Split", "Revision"} <= {found.label for found in page.text_input}
+
+
+def offered(page: AppTest, key: str) -> list[str]:
+    found = [control for control in page.get("button_group") if control.key == key]
+    return [str(option) for control in found for option in control.options]
+
+
+@pytest.mark.parametrize("folders", [(), ("shared",)])
+@pytest.mark.parametrize("role", ["admin", "engineer"])
+def test_the_field_for_a_path_is_there_for_those_who_may_name_one(
+    home: Path, monkeypatch: pytest.MonkeyPatch, role: str, folders: tuple[str, ...]
+) -> None:
+    settings = Settings(home=home, import_folders=tuple(home.parent / name for name in folders))
+    may = role == "admin" or bool(folders)
+    with Workbench.open(settings, background=False) as opened:
+        pages = Pages(opened, monkeypatch)
+        page = pages.open("datasets", role=role)
+        next(found for found in page.button if found.label == "Import dataset").click().run()
+        assert len(offered(page, "import-from")) == 3 + may
+        page.session_state["import-from"] = "Database"
+        page.run()
+        assert not page.exception
+        assert bool(offered(page, "import-database")) is may
+        if may:
+            page.session_state["import-from"] = "Path on this machine"
+            page.run()
+            assert not page.exception
+            assert (f", in `{home.parent}/shared`" in shown(page)) is (role == "engineer")
+        pages.close()
