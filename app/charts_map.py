@@ -61,7 +61,12 @@ def dataset_map(points: Mapping[str, Any], *, theme: Theme, texts: list[str]) ->
             "orientation": "v",
             "itemsizing": "constant",
             "font": {"size": 11.5},
-            **{"x": 1.01, "xanchor": "left", "y": 1, "yanchor": "top"},  # beside the points
+            **{
+                "x": 1.01,
+                "xanchor": "left",
+                "y": 0.93,
+                "yanchor": "top",
+            },  # beside the points, below the buttons
         },
         hoverlabel={"align": "left"},
         modebar={

@@ -13,6 +13,7 @@ from typing import Any
 import streamlit as st
 
 from app import diff, queries, text, ui
+from core.curation.steps.personal import TYPES
 from core.errors import LatheError
 from core.store.database import Row
 
@@ -77,7 +78,10 @@ def report(step: Mapping[str, Any], *, most: int = EXAMPLES) -> None:
     st.markdown(f"{sentence(step)} :gray[{text.plural(step['rows'], 'row')} after it.]")
     if step["counts"]:
         st.dataframe(
-            [{"What": name, "How often": count} for name, count in step["counts"].items()],
+            [
+                {"What": TYPES.get(name, name), "How often": count}
+                for name, count in step["counts"].items()
+            ],
             hide_index=True, alt="How often each rule applied", height="content",
             column_config={"How often": st.column_config.NumberColumn(format="localized",
                                                                       width=110)},

@@ -155,7 +155,9 @@ def _against(version: Row, others: list[Row]) -> Row:
     st.selectbox(
         "Compared with",
         list(by_id),
-        format_func=lambda id_: f"v{by_id[id_]['number']} · {by_id[id_]['message']}"[:60],
+        format_func=lambda id_: " · ".join(
+            part for part in (f"v{by_id[id_]['number']}", by_id[id_]["message"]) if part
+        )[:60],
         key=key,
         width=300,
         on_change=_choose_against,

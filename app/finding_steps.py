@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import text
+from core.curation.steps.personal import TYPES
 from core.datasets.values import BOOLEAN, INTEGER, NUMBER
 from core.store.database import Row
 
@@ -90,13 +91,19 @@ def _in_column(finding: Row) -> list[Act]:
         ]  # fmt: skip
     if finding["kind"] in ("personal_data", "secret"):
         given = {"types": [finding["detail"]["type"]]} if finding["detail"].get("type") else {}
-        what = finding["detail"].get("type") or "hit"
+        kind = finding["detail"].get("type")
+        what = _in_a_sentence(TYPES.get(kind, "hit"))
         return [
             Act(f"Redact every {text.escape(what)} in {name}", ":material/visibility_off:",
                 "Puts a word such as [EMAIL] in its place, in every row",
                 {"step": "redact", "columns": [column], **given})
         ]  # fmt: skip
     return []
+
+
+def _in_a_sentence(label: str) -> str:
+    """A label without its capital, unless that is how the word is written: AWS, IBAN."""
+    return label if label[1:2].isupper() else label[:1].lower() + label[1:]
 
 
 def _mend(finding: Row, rows: Sequence[Row]) -> Act | None:

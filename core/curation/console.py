@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from core.curation.sql_functions import FUNCTIONS, TABLE_FUNCTIONS
 from core.datasets.table import quoted
 from core.errors import Invalid, LatheError
+from core.store.database import literal
 
 if TYPE_CHECKING:
     import duckdb
@@ -144,9 +145,8 @@ def _sandbox(tables: Mapping[str, Path]) -> Iterator[duckdb.DuckDBPyConnection]:
         connection.execute("SET allowed_paths = $paths", {"paths": paths})
         connection.execute("SET enable_external_access = false")
         for name, path in tables.items():
-            file = str(path).replace("'", "''")
             connection.execute(
-                f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet('{file}')"
+                f"CREATE VIEW {quoted(name)} AS SELECT * FROM read_parquet({literal(path)})"
             )
         connection.execute("SET lock_configuration = true")
         yield connection

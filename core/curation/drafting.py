@@ -8,6 +8,7 @@ Knows: the table pending_recipes, the chain of versions. Does not know: what a s
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import threading
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,7 @@ from core.clock import utc_now
 from core.curation import choosing
 from core.curation.asking import Asking
 from core.curation.choosing import Conditions
+from core.curation.embedders import encoder
 from core.curation.previews import PREVIEW_ROWS, preview
 from core.curation.recipe import NOTATION, Recipe, Step, checked_steps
 from core.curation.restoring import removed_rows
@@ -174,8 +176,9 @@ class Recipes:
             chosen = chosen[: step_index + 1]
         version = self._datasets.version(actor, version_id)
         return preview(
-            Table.of(version), chosen, self._tools(actor, chosen, version), most_rows=most_rows
-        )
+            Table.of(version), chosen, self._preview_tools(actor, chosen, version),
+            most_rows=most_rows,
+        )  # fmt: skip
 
     @action
     def apply(self, actor: Actor, version_id: str, message: str = "") -> str:
@@ -312,6 +315,14 @@ class Recipes:
             embedding_model=self._curation.planning.embedding_model(actor),
             answer=Asking(self._store.home, specs),
         )
+
+    def _preview_tools(self, actor: Actor, steps: Iterable[Step], version: Row) -> Tools:
+        """As in a job, but no model is loaded here: previews are made by the app."""
+        tools = self._tools(actor, steps, version)
+        if tools.embedding_model is None:
+            return tools
+        encode = encoder(self._models, actor, tools.embedding_model)
+        return dataclasses.replace(tools, encode=encode)
 
     def _steps(self, actor: Actor, version_id: str) -> Steps:
         newest = self._newest(actor, version_id)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 CHUNK = 256
 """Texts between two looks at whether somebody asked to stop; also what a crash can lose."""
 ASKED = 500  # keys in one question to the cache
+WINDOW = 512  # tokens, of a model that does not say
 CHARACTERS_A_TOKEN = 100  # the longest word that the model's tokenizer does not call unknown
 STARTER = "all-minilm-l6-v2"
 
@@ -89,22 +90,30 @@ def key_of(text: str) -> bytes:
 def _computed(tools: Tools, wanted: dict[int, str]) -> Iterator[tuple[list[int], Vectors]]:
     """Vectors of the texts, the longest first: those in a batch are then equally long."""
     assert tools.embedding_model is not None  # noqa: S101
-    model = loaded(tools.embedding_model)
-    most = (model.max_seq_length or 512) * CHARACTERS_A_TOKEN
+    encode, window = tools.encode, WINDOW
+    if encode is None:
+        model = loaded(tools.embedding_model)
+        encode, window = _here(model), model.max_seq_length or WINDOW
+    most = window * CHARACTERS_A_TOKEN
     order = sorted(wanted, key=lambda place: -len(wanted[place]))
     for start in range(0, len(order), CHUNK):
         tools.check()
         at = order[start : start + CHUNK]
         # a cell of megabytes would be tokenised as a whole before it is cut
         texts = [wanted[place][:most].encode("utf-8", "replace").decode() for place in at]
-        yield (
-            at,
-            model.encode(
-                texts, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
-            ),
-        )
+        yield at, encode(texts)
         done = min(start + CHUNK, len(order))
         tools.tell(done / len(order), f"embedded {done:,} of {len(order):,} texts")
+
+
+def _here(model: Any) -> Callable[[Sequence[str]], Vectors]:
+    def encode(texts: Sequence[str]) -> Vectors:
+        found: Vectors = model.encode(
+            list(texts), normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+        )
+        return found
+
+    return encode
 
 
 @functools.lru_cache(maxsize=1)

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from core.curation.console import LIMIT_ROWS, ask
+from core.curation.embedders import registered
 from core.curation.findings import findings_folder
 from core.curation.search import Ranked, by_meaning, by_words, fused, nearest
 from core.curation.service import Curation
 from core.datasets.service import Datasets
 from core.datasets.table import Table, quoted
 from core.errors import Invalid, LatheError, NotFound
-from core.governance.permissions import Actor, action, permits
+from core.governance.permissions import Actor, action
 from core.models import client
 from core.models.service import Models
 from core.store.database import Row, Store
@@ -157,7 +158,7 @@ class Explore:
         try:
             path = self._vectors(version)
             told: Mapping[str, Any] = read_json(path.with_name("map.json")) or {}
-            model = self._reader(actor, str(told.get("model")))
+            model = registered(self._models, actor, Path(str(told.get("model"))))
             if model is None:
                 return [], "By words only: the model that the map was made with is not registered."
             spec = self._models.resolve(actor, model["id"])
@@ -167,22 +168,6 @@ class Explore:
             return [], "By words only: make the map to search by meaning too."
         except LatheError as error:
             return [], f"By words only: {error.message}"
-
-    def _reader(self, actor: Actor, path: str) -> Row | None:
-        """The registered model that the map was made with; the starter is registered if need be.
-
-        The starter of the cache is the one of the home: same name, same hash.
-        """
-        made_with = Path(path)
-        for again in (False, True):
-            if again and permits(actor.role, "models.write"):
-                self._models.register_starter(actor)
-            for row in self._models.list(actor, kind="embedding"):
-                known = Path(row["path"] or "")
-                starter = row["source"] == "starter" and known.name == made_with.name
-                if starter or known.resolve() == made_with.resolve():
-                    return row
-        return None
 
     def _rows(self, actor: Actor, version: Row, indexes: list[int]) -> dict[int, Row]:
         found = self._curation.rows_at(actor, version["id"], indexes)

@@ -36,7 +36,7 @@ from core.governance.permissions import Actor, action
 from core.ids import new_id
 from core.prompts.service import Prompts
 from core.prompts.template import render
-from core.store.database import Row, Store
+from core.store.database import Row, Store, literal
 from core.store.files import inside, read_json, write_json
 
 FORMATS: dict[str, str] = {
@@ -307,7 +307,6 @@ def _parquet(path: Path) -> Iterator[_Writer]:
         yield add
     try:
         with connect(temp=path.parent / ".tmp") as connection:
-            target = str(path).replace("'", "''")
             read = f"format='newline_delimited', maximum_object_size={max(longest, 1_000_000)}"
             found = connection.execute(
                 f"DESCRIBE FROM read_json($lines, sample_size=-1, {read})", {"lines": str(lines)}
@@ -317,7 +316,7 @@ def _parquet(path: Path) -> Iterator[_Writer]:
             )
             connection.execute(
                 f"COPY (FROM read_json($lines, {read}, columns={{{columns}}}))"
-                f" TO '{target}' (FORMAT parquet, COMPRESSION zstd)",
+                f" TO {literal(path)} (FORMAT parquet, COMPRESSION zstd)",
                 {"lines": str(lines)},
             )
     finally:

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from core.curation.duplicates import SEMANTIC
 from core.curation.recipe import Step
 from core.curation.replay import do_step
 from core.curation.rows import Rows
@@ -19,6 +20,8 @@ from core.datasets.table import Table, connect
 PREVIEW_ROWS = 50_000
 ASKED_ROWS = 5
 """Rows tried where a step asks a model: each takes seconds."""
+EMBEDDED_ROWS = 2_000
+"""Rows tried where a step embeds: some tens a second on a CPU."""
 ASKING = ("prompt",)
 MEMORY = "1GB"
 MOST_DISK = "4GB"
@@ -32,6 +35,8 @@ def preview(
     """`row_count`, `tried_count` and one entry a step; see `Recipes.preview`."""
     total = table.count()
     asks = any(step["step"] in ASKING for step in steps)
+    if any(embeds(step) for step in steps):
+        most_rows = min(most_rows, EMBEDDED_ROWS)
     tried = []
     tools = dataclasses.replace(tools, query_timeout_s=QUERY_TIMEOUT_S)
     with connect(memory=MEMORY) as connection:
@@ -53,6 +58,11 @@ def preview(
                 }
             )
     return {"row_count": total, "tried_count": count, "steps": tried}
+
+
+def embeds(step: Step) -> bool:
+    """Whether a step looks at meanings, in whichever of its arguments it says so."""
+    return step.get("kind") == SEMANTIC or SEMANTIC in (step.get("together") or ())
 
 
 def _some(connection: Any, table: Table, total: int, most: int, *, first: bool) -> Rows:

@@ -32,6 +32,8 @@ class Tools:
     """A folder for what may be computed again at any time, shared by all versions."""
     embedding_model: Path | None = None
     """A folder that sentence-transformers loads; None where there is none yet."""
+    encode: Callable[[Sequence[str]], np.ndarray[Any, Any]] | None = None
+    """Asked for vectors where this process may load no model; see `embedders`."""
     tell: Callable[[float, str], None] = _silent
     """How far this detector or step is, 0 to 1, and what it is doing."""
     check: Callable[[], None] = _go_on

@@ -18,7 +18,7 @@ from typing import Any
 
 from core.clock import iso, utc_now
 from core.datasets.files import UNFINISHED, Column, Written, disk_full, is_disk_full
-from core.errors import Conflict, Invalid, LatheError, NotFound
+from core.errors import Conflict, Invalid, NotFound
 from core.governance.audit import record
 from core.governance.permissions import Actor
 from core.ids import new_id
@@ -114,7 +114,7 @@ class Commits:
         for listener in self.on_version:
             try:
                 listener(version)
-            except LatheError:
+            except Exception:  # the version is made: what a listener does wrong undoes nothing
                 log.exception("a listener failed on %s", version["label"])
 
     def commit_again(

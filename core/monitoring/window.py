@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from core.clock import utc_now
 from core.errors import Invalid
+from core.store.database import literal
 
 DIMENSIONS: dict[str, str] = {
     "model": "model_name",
@@ -156,4 +157,4 @@ def _literal(value: Any) -> str:
         return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
     if isinstance(value, list | tuple):
         return f"[{', '.join(_literal(item) for item in value)}]"
-    return "'" + str(value).replace("'", "''") + "'"
+    return literal(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from core.curation.findings import findings_folder
 from core.curation.tools import Tools
 from core.datasets.table import Table
 from core.errors import Invalid, NotFound
-from core.settings import Settings
+from core.settings import PROJECT_ROOT, Settings
 from core.store.database import Row
 from core.workbench import OWNER, Workbench
 
@@ -111,3 +113,28 @@ def test_a_version_is_laid_out_searched_and_asked(starter_home: Path) -> None:
         with pytest.raises(Invalid, match="colour"):
             explore.map(OWNER, version["id"], colour="colour")
         workbench.models.unload(OWNER, workbench.models.states(OWNER)[0]["key"])
+
+
+@pytest.mark.starter
+def test_a_preview_embeds_in_the_models_process_and_not_in_this_one(starter_home: Path) -> None:
+    code = """
+import sys
+from core.settings import Settings
+from core.workbench import OWNER, Workbench
+rows = ["What is the capital of France?", "Where is my order?", "Which city is France's capital?"]
+with Workbench.open(Settings(home=__import__("pathlib").Path(sys.argv[1])), background=False) as w:
+    version = w.datasets.import_rows(OWNER, name="Q", filename="q.csv", mapping={"q": "input"},
+                                     data=("q\\n" + "\\n".join(rows)).encode())
+    step = {"step": "deduplicate", "kind": "semantic", "keep": "longest", "threshold": 0.7}
+    try:
+        print(w.recipes.preview(OWNER, version["id"], [step])["steps"][0]["removed"])
+        print([name for name in ("torch", "sentence_transformers") if name in sys.modules])
+    finally:
+        for state in w.models.states(OWNER):
+            w.models.unload(OWNER, state["key"])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(starter_home)],
+        cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=200,
+    )  # fmt: skip
+    assert done.stdout.splitlines() == ["1", "[]"], done.stderr
