@@ -35,6 +35,44 @@ def close_more() -> None:
     st.session_state[MORE] += 1
 
 
+def show_actions(dataset: Row, version: Row, *, writes: bool) -> None:
+    st.button("Datasets", icon=":material/arrow_back:", on_click=acts.open_dataset, args=(None,))
+    if writes and dataset["archived_at"] is None:
+        turn = st.session_state.setdefault(MORE, 0)
+        with st.popover(
+            "More", icon=":material/more_horiz:", width="content", key=f"{MORE}-{turn}"
+        ):
+            if st.button(
+                "Export rows", type="tertiary", icon=":material/download:", on_click=close_more
+            ):
+                dataset_export.show(version)
+            if st.button(
+                "Rename dataset", type="tertiary", icon=":material/edit_note:",
+                on_click=close_more,
+            ):  # fmt: skip
+                acts.rename(dataset)
+            st.divider()
+            st.caption(
+                "Archiving takes the dataset off the list. Versions and runs stay readable, "
+                "and it can be restored."
+            )
+            st.button(
+                "Archive dataset",
+                icon=":material/archive:",
+                key="archive",
+                on_click=ui.guarded(acts.archive),
+                args=(dataset,),
+            )
+        if st.button("Curate", icon=":material/cleaning_services:", help="Find and mend faults"):
+            st.switch_page("../pages/curate.py", query_params={"version": version["id"]})
+        st.button(
+            "Import version",
+            type="primary",
+            icon=":material/upload:",
+            on_click=dataset_import.start,
+        )
+
+
 def show_dataset(dataset: Row) -> None:
     versions = queries.read("datasets", "versions", dataset["id"])
     asked = ui.param("version")
@@ -48,45 +86,7 @@ def show_dataset(dataset: Row) -> None:
     )
     writes = ui.may("datasets.write")
     with page.actions:
-        st.button(
-            "Datasets", icon=":material/arrow_back:", on_click=acts.open_dataset, args=(None,)
-        )
-        if writes and dataset["archived_at"] is None:
-            turn = st.session_state.setdefault(MORE, 0)
-            with st.popover(
-                "More", icon=":material/more_horiz:", width="content", key=f"{MORE}-{turn}"
-            ):
-                if st.button(
-                    "Export rows", type="tertiary", icon=":material/download:", on_click=close_more
-                ):
-                    dataset_export.show(version)
-                if st.button(
-                    "Rename dataset", type="tertiary", icon=":material/edit_note:",
-                    on_click=close_more,
-                ):  # fmt: skip
-                    acts.rename(dataset)
-                st.divider()
-                st.caption(
-                    "Archiving takes the dataset off the list. Versions and runs stay readable, "
-                    "and it can be restored."
-                )
-                st.button(
-                    "Archive dataset",
-                    icon=":material/archive:",
-                    key="archive",
-                    on_click=ui.guarded(acts.archive),
-                    args=(dataset,),
-                )
-            if st.button(
-                "Curate", icon=":material/cleaning_services:", help="Find and mend faults"
-            ):
-                st.switch_page("../pages/curate.py", query_params={"version": version["id"]})
-            st.button(
-                "Import version",
-                type="primary",
-                icon=":material/upload:",
-                on_click=dataset_import.start,
-            )
+        show_actions(dataset, version, writes=writes)
     dataset_import.show(dataset)
     dataset_staged.waiting(dataset, lambda row: acts.open_dataset(dataset["id"], row["id"]))
     if dataset["archived_at"] is not None:

@@ -23,9 +23,10 @@ from core.datasets.faults import Fault
 from core.datasets.formats.json_rows import Jsonl
 from core.datasets.formats.text import BOM
 from core.datasets.identity import as_text
+from core.datasets.json_strictness import is_clean, is_strict, kind_of_type
 from core.datasets.mapping import Field
 from core.datasets.readers import MAX_COLUMNS, MAX_LINE_BYTES, Record, Source, unreadable
-from core.datasets.values import BOOLEAN, INTEGER, JSON, LARGEST_EXACT, NUMBER, TEXT
+from core.datasets.values import JSON, NUMBER
 
 if TYPE_CHECKING:
     import duckdb
@@ -37,7 +38,6 @@ CHUNKS = 16  # of a small file: its memory stays a fraction of its size
 BLOCK_BYTES = 2**22
 MANY_BRACKETS = 4_000  # in one line: from here on its real depth is looked at
 SAMPLED_LINES = 64  # of a chunk, looked at for how many keys there are
-DEEPEST = 32  # levels; Arrow's own recursion is safe to more than MANY_BRACKETS
 
 
 def json_batches(
@@ -183,11 +183,11 @@ def _fast(
     for name in parsed.column_names:
         if name != name.strip() or not name or "\0" in name:
             return None
-        kinds[name] = _kind(parsed.schema.field(name).type)
-        if kinds[name] in (NUMBER, JSON) and not _is_strict(parsed.column(name)):
+        kinds[name] = kind_of_type(parsed.schema.field(name).type)
+        if kinds[name] in (NUMBER, JSON) and not is_strict(parsed.column(name)):
             return None
     for one in fields:
-        if not _is_clean(one, parsed, kinds):
+        if not is_clean(one, parsed, kinds):
             return None
     return JsonBatch(lines, parsed, kinds)
 
@@ -289,105 +289,6 @@ def _parsed(data: bytes, ends: np.ndarray[Any, Any], texts: set[str]) -> Any:
             return found
         texts.update(dates)
     return None
-
-
-def _kind(type_: Any) -> str | None:
-    import pyarrow as pa
-
-    if pa.types.is_null(type_):
-        return None
-    if pa.types.is_string(type_):
-        return TEXT
-    if pa.types.is_int64(type_):
-        return INTEGER
-    if pa.types.is_float64(type_):
-        return NUMBER
-    return BOOLEAN if pa.types.is_boolean(type_) else JSON
-
-
-def _is_flat(type_: Any, levels: int = DEEPEST) -> bool:
-    """Whether a type has no more levels than this, and no null character in a key."""
-    if not levels:
-        return False
-    inner = [type_.field(at) for at in range(type_.num_fields)]
-    return all("\0" not in one.name and _is_flat(one.type, levels - 1) for one in inner)
-
-
-def _is_clean(one: Field, parsed: Any, kinds: Kinds) -> bool:
-    """Whether nothing stands against the cells of a mapped column, as far as can be seen here."""
-    import pyarrow.compute as pc
-
-    required = one.role == "input" and not one.optional
-    if one.column not in kinds:
-        return not required
-    cells, kind = parsed.column(one.column), kinds[one.column]
-    if required and (cells.null_count or kind is None):
-        return False
-    if kind == INTEGER:
-        most = pc.max(pc.abs(cells)).as_py()
-        return most is None or bool(most <= LARGEST_EXACT)
-    if kind == NUMBER:
-        return _is_exact(cells)
-    if kind == JSON:
-        return not any(mark in one.column for mark in "\"\\*'")  # paths have signs of their own
-    if kind == TEXT and not _has_no_null(cells):
-        return False
-    if kind == TEXT and required:
-        plain = pc.match_substring_regex(cells, "[!-~]")
-        if not pc.all(plain).as_py():
-            rest = cells.filter(pc.invert(plain))
-            return all(text.strip() for text in rest.to_pylist())
-    return True
-
-
-def _is_exact(cells: Any) -> bool:
-    """Whether these doubles are what was written: among them, a whole number beyond 2**53 has been
-    rounded by now, and -0, which is the integer 0, cannot be told from -0.0."""
-    import numpy as np
-
-    for chunk in cells.chunks:
-        values = chunk.fill_null(1.0).to_numpy(zero_copy_only=False)
-        if len(values) and np.abs(values).max() >= LARGEST_EXACT:
-            return False
-        if (np.signbit(values) & (values == 0)).any():
-            return False
-    return True
-
-
-def _is_strict(cells: Any) -> bool:
-    """Whether no number is infinite or not a number, however deep, and no value nested too deep."""
-    import pyarrow.compute as pc
-
-    if not _is_flat(cells.type):
-        return False
-    return all(pc.all(pc.is_finite(a)).as_py() is not False for a in _leaves(cells, "double"))
-
-
-def _has_no_null(cells: Any) -> bool:
-    """Whether no text has a null character in it, however deep."""
-    import numpy as np
-
-    for texts in _leaves(cells, "string"):
-        _, offsets, values = texts.buffers()
-        ends = np.frombuffer(offsets, np.int32)
-        first, last = ends[texts.offset], ends[texts.offset + len(texts)]
-        if last > first and np.frombuffer(values, np.uint8)[first:last].min() == 0:
-            return False
-    return True
-
-
-def _leaves(cells: Any, kind: str) -> Iterator[Any]:
-    """The arrays of this type, `double` or `string`, inside nested values."""
-    import pyarrow as pa
-
-    for array in getattr(cells, "chunks", [cells]):
-        if str(array.type) == kind:
-            yield array
-        elif pa.types.is_list(array.type):
-            yield from _leaves(array.flatten(), kind)
-        elif pa.types.is_struct(array.type):
-            for inner in array.flatten():
-                yield from _leaves(inner, kind)
 
 
 def _cut_out(lines: Any, names: Sequence[str], connection: duckdb.DuckDBPyConnection) -> list[Any]:
