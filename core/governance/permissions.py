@@ -31,6 +31,7 @@ PERMISSIONS: dict[str, frozenset[str]] = {
     "models.use": frozenset({"admin", "engineer"}),
     "models.write": frozenset({"admin", "engineer"}),
     "runs.write": frozenset({"admin", "engineer"}),
+    "training.write": frozenset({"admin", "engineer"}),
     "jobs.write": frozenset({"admin", "engineer"}),
     "traces.write": frozenset({"admin", "engineer"}),
     "audit.read": frozenset({"admin", "lead"}),
@@ -77,6 +78,9 @@ JOB_KINDS: dict[str, str] = {
     "dataset.import": "datasets.write",
     "dataset.analyse": "datasets.write",
     "dataset.curate": "datasets.write",
+    "finetune": "training.write",
+    "finetune.check": "training.write",
+    "adapter.export": "training.write",
 }
 
 ACTIONS: dict[str, str] = {

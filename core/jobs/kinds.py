@@ -24,4 +24,7 @@ KINDS: dict[str, JobKind] = {
     "dataset.import": JobKind("core.datasets.import_job:work", slot="import"),
     "dataset.curate": JobKind("core.curation.replay:work", slot=None),
     "dataset.analyse": JobKind("core.curation.analysis:work", slot="analysis"),
+    "finetune": JobKind("core.training.job:work", slot="device"),
+    "finetune.check": JobKind("core.training.check_job:work", slot="device"),
+    "adapter.export": JobKind("core.training.export_job:work", slot=None),
 }
