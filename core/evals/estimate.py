@@ -85,7 +85,7 @@ def _variant(
 def _characters(home: Path, plan: Plan, variant: VariantPlan) -> float:
     """Characters of all prompts, from the first rows; rows that do not render count as empty."""
     count, total = 0, 0
-    for example in islice(stream_examples(home, plan.rows, plan.row_count), SAMPLE_ROWS):
+    for example in islice(stream_examples(home, plan.rows, plan.row_count, plan.only), SAMPLE_ROWS):
         count += 1
         try:
             messages = render(

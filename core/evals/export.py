@@ -92,7 +92,7 @@ class _Inputs:
     """Input texts by row index, asked for in rising order; read once, one at a time."""
 
     def __init__(self, home: Path, plan: Plan) -> None:
-        self._examples = stream_examples(home, plan.rows, plan.row_count)
+        self._examples = stream_examples(home, plan.rows, plan.row_count, plan.only)
         self._current: Example | None = None
 
     def at(self, row_index: int) -> str | None:

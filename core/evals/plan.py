@@ -70,13 +70,15 @@ class Plan:
     rows: dict[str, Any]
     """Where the dataset version's rows are: see `core.evals.rows`."""
     row_count: int
-    """The first so many rows."""
+    """The first so many rows, of `only` where it is given."""
     variants: tuple[VariantPlan, ...]
     scorers: tuple[Scorer, ...]
     embeddings: dict[str, WorkerSpec]
     """The embedding model of each scorer that needs one, by the scorer's name."""
     retry: tuple[Retry, ...] | None = None
     """Only these; None asks every row of every variant."""
+    only: tuple[str, ...] | None = None
+    """Only the rows with these ids, such as those held out of a training; None is all."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, for the job's payload."""
@@ -90,6 +92,7 @@ class Plan:
             "retry": None
             if self.retry is None
             else [[r.variant_id, r.row_id, r.attempt] for r in self.retry],
+            "only": None if self.only is None else list(self.only),
         }
 
     @classmethod
@@ -103,6 +106,7 @@ class Plan:
             scorers=parse_all(data["scorers"]),
             embeddings={n: WorkerSpec.from_dict(s) for n, s in data["embeddings"].items()},
             retry=None if data["retry"] is None else tuple(Retry(*r) for r in data["retry"]),
+            only=None if data.get("only") is None else tuple(data["only"]),
         )
 
     @property

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import Forbidden, Invalid
 from core.evals.plan import Plan, VariantPlan
-from core.evals.rows import locate
+from core.evals.rows import in_order, locate
 from core.evals.scorers import EmbeddingSimilarity, Scorer, parse_all
 from core.evals.variants import Variant, as_variants
 from core.generation import Generation
@@ -47,6 +47,7 @@ class Planner:
         scorers: Sequence[dict[str, Any]],
         row_limit: int | None,
         embedding: WorkerSpec | None,
+        row_ids: Sequence[str] | None = None,
     ) -> tuple[Plan, Row]:
         """The plan and the dataset version's row; raises Invalid or NotFound."""
         version = self.datasets.version(actor, dataset_version_id)
@@ -57,10 +58,14 @@ class Planner:
             raise Forbidden("A ready-made worker spec names files: only their owner may give one.")
         if not 1 <= len(asked) <= MOST_VARIANTS:
             raise Invalid(f"A run takes 1 to {MOST_VARIANTS} variants.", field="variants")
+        rows = locate(self.home, version)
+        only = None if row_ids is None else self._only(rows, version, row_ids)
+        available = version["row_count"] if only is None else len(only)
         plan = Plan(
             run_id=new_id("run"),
-            rows=locate(self.home, version),
-            row_count=_row_count(version["row_count"], row_limit),
+            rows=rows,
+            row_count=_row_count(available, row_limit),
+            only=only,
             variants=tuple(_named([self._variant(actor, v, version) for v in asked])),
             scorers=resolved,
             embeddings=embeddings,
@@ -74,6 +79,20 @@ class Planner:
                 self.models.forecast(
                     actor, spec.model_id, spec.engine, spec.quantization, device=spec.device
                 ).require_fit()
+
+    def _only(self, rows: dict[str, Any], version: Row, row_ids: Sequence[str]) -> tuple[str, ...]:
+        """The rows asked for by id, in the dataset's order."""
+        asked = set(row_ids)
+        found = in_order(self.home, rows, asked)
+        missing = sorted(asked - set(found))
+        if missing or not found:
+            raise Invalid(
+                f"{version['label']} has no row {missing[0]!r}."
+                if missing
+                else "A run over some rows needs at least one.",
+                field="row_ids",
+            )
+        return tuple(found)
 
     def _variant(self, actor: Actor, asked: Variant, version: Row) -> VariantPlan:
         prompt = self.prompts.version(actor, asked.prompt_version_id)

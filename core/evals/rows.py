@@ -5,7 +5,7 @@ Knows: how a job finds them without the database. Does not know: imports, models
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,13 @@ def locate(home: Path, version: dict[str, Any]) -> dict[str, Any]:
     return {"path": path.as_posix(), "columns": list(version["columns"])}
 
 
-def stream_examples(home: Path, rows: dict[str, Any], limit: int) -> Iterator[Example]:
-    """The first `limit` rows in the dataset's order; `rows` is what `locate` gave."""
+def stream_examples(
+    home: Path, rows: dict[str, Any], limit: int, only: Collection[str] | None = None
+) -> Iterator[Example]:
+    """The first `limit` rows in the dataset's order; `rows` is what `locate` gave.
+
+    With `only`, the rows that have one of these ids, as if there were no others.
+    """
     import pyarrow.parquet as pq
 
     path = inside(home, *rows["path"].split("/"))
@@ -36,11 +41,14 @@ def stream_examples(home: Path, rows: dict[str, Any], limit: int) -> Iterator[Ex
         )
     columns = [Column(**column) for column in rows["columns"]]
     kinds = {column.name: column.type for column in columns}
+    wanted = None if only is None else frozenset(only)
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
             for row in batch.to_pylist():
                 if limit <= 0:
                     return
+                if wanted is not None and row["row_id"] not in wanted:
+                    continue
                 limit -= 1
                 values = {name: loaded(value, kinds.get(name, "")) for name, value in row.items()}
                 yield example_of(values, columns)
@@ -48,10 +56,12 @@ def stream_examples(home: Path, rows: dict[str, Any], limit: int) -> Iterator[Ex
 
 def find_example(home: Path, rows: dict[str, Any], row_id: str) -> Example | None:
     """One row by its id."""
-    for example in stream_examples(home, rows, 2**62):
-        if example.row_id == row_id:
-            return example
-    return None
+    return next(stream_examples(home, rows, 1, (row_id,)), None)
+
+
+def in_order(home: Path, rows: dict[str, Any], row_ids: Collection[str]) -> list[str]:
+    """These ids in the dataset's order; those that it has not are left out."""
+    return [example.row_id for example in stream_examples(home, rows, len(row_ids), row_ids)]
 
 
 def inputs_text(example: Example) -> str:

@@ -124,7 +124,9 @@ class Run:
         """Variant by variant, so that prompts with the same beginning follow one another."""
         for variant in variants:
             left = self._pending[variant.id]
-            examples = stream_examples(self._home, self._plan.rows, self._plan.row_count)
+            examples = stream_examples(
+                self._home, self._plan.rows, self._plan.row_count, self._plan.only
+            )
             while left and (example := next(examples, None)) is not None:
                 key = (variant.id, example.row_id)
                 if key in self._done.results:

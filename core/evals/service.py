@@ -71,14 +71,16 @@ class Runs:
         row_limit: int | None = None,
         *,
         embedding: WorkerSpec | None = None,
+        row_ids: Sequence[str] | None = None,
     ) -> str:
         """Start a run and return its id; the first variant is the baseline until told otherwise.
 
+        `row_ids` asks only these rows of the version, such as those held out of a training.
         `auto` is resolved here, and the outcome recorded: the run never changes it. Raises
         Invalid for anything that can be known to be wrong before the first row.
         """
         plan, version = self._planner.plan(
-            actor, dataset_version_id, variants, scorers, row_limit, embedding
+            actor, dataset_version_id, variants, scorers, row_limit, embedding, row_ids
         )
         self._planner.check_memory(actor, plan)
         made = {"created_by": actor.id, "created_at": utc_now()}
@@ -102,13 +104,14 @@ class Runs:
         row_limit: int | None = None,
         *,
         embedding: WorkerSpec | None = None,
+        row_ids: Sequence[str] | None = None,
     ) -> Row:
         """What a run would take: `rows`, `result_count`, `prompt_tokens`, `new_tokens`, `minutes`
         (None when not measured), `basis` ('measured' or 'not calibrated yet'), `hint` on what so
         many rows can show, and `variants` with the same and the resolved engine. Starts nothing.
         """
         plan, _ = self._planner.plan(
-            actor, dataset_version_id, variants, scorers, row_limit, embedding
+            actor, dataset_version_id, variants, scorers, row_limit, embedding, row_ids
         )
         found = estimate(self._store.home, self._store, self._models, actor, plan)
         return {**found, "hint": hint(plan.row_count)}
