@@ -66,9 +66,18 @@ def practice() -> list[Sample]:
     return [_sample(item, None) for item in _described()["practice"]]
 
 
+def preferences() -> list[Sample]:
+    """Pairs of answers to train on, each with the prompt of the sample whose task it is."""
+    found = _described()
+    return [
+        _sample(item, next(p for p in found["prompts"] if p["dataset"] == item["prompt_of"]))
+        for item in found["preferences"]
+    ]
+
+
 def sample(name: str) -> Sample:
-    """The sample of that name, or NotFound; the one to practise on is not among `all_samples`."""
-    every = {item.name: item for item in [*all_samples(), *practice()]}
+    """The sample of that name, or NotFound; only the plain ones are among `all_samples`."""
+    every = {item.name: item for item in [*all_samples(), *practice(), *preferences()]}
     if name not in every:
         raise NotFound(f"There is no sample {name!r}.", hint=f"There are {', '.join(every)}.")
     return every[name]

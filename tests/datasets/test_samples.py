@@ -8,7 +8,7 @@ import json
 import pytest
 
 from core.datasets.readers import open_source
-from core.datasets.samples import FOLDER, all_samples
+from core.datasets.samples import FOLDER, all_samples, preferences
 from core.datasets.scan import head
 from core.datasets.service import Datasets
 from core.errors import NotFound
@@ -105,3 +105,22 @@ def test_the_sample_to_practise_on_is_imported_by_name_and_has_its_faults_listed
     truth = json.loads((PROJECT_ROOT / "tests/curation/messy_truth.json").read_text())
     rows = {row for groups in truth.values() for group in groups for row in group}
     assert max(rows) < version["row_count"]
+
+
+def test_the_preferences_go_through_the_prompt_of_their_task_and_share_no_ticket_with_it(
+    datasets: Datasets,
+) -> None:
+    version = datasets.import_sample(OWNER, "ticket-preferences")
+    assert version["row_count"] == 80
+    pairs = rows("ticket-preferences")
+    assert {row["chosen"] for row in pairs} == LABELS
+    assert min(collections.Counter(row["chosen"] for row in pairs).values()) >= 10
+    assert all(row["chosen"] != row["rejected"] for row in pairs)
+    wrong = sum(row["rejected"] in LABELS for row in pairs)
+    assert 20 < wrong < 70, "wrong labels and wordy answers both occur"
+    assert len({row["body"] for row in pairs}) == 80
+    tickets = {row["body"] for row in rows("support-tickets")}
+    assert not tickets & {row["body"] for row in pairs}
+    found = preferences()[0]
+    assert found.prompt_name == "Triage a ticket"
+    assert set(parse(found.user_template).variables) == {"subject", "body"}
