@@ -110,6 +110,8 @@ class Params:
             field.check(getattr(self, name))
         if self.packing and self.method != "sft":
             raise BadParam("packing", "Packing is for SFT: preferences are compared row by row.")
+        if self.method == "kto" and self.batch_size < 2:
+            raise BadParam("batch_size", "KTO compares the rows of a batch: it takes two or more.")
 
     @property
     def rows_per_step(self) -> int:
@@ -204,7 +206,7 @@ FIELDS: dict[str, Field] = {
         Field("packing", "Packing", "Several short rows in one sequence; none sees another",
               kind=bool, methods=_SFT),
         Field("group_by_length", "Rows of like length together", "Less padding", kind=bool,
-              methods=_SFT),
+              methods=("sft", "dpo", "orpo")),
         Field("assistant_only", "Loss on the answers only", kind=bool, methods=_SFT),
         Field("gradient_checkpointing", "Gradient checkpointing",
               "Less memory, about a third more time", choices=tuple(SWITCH), kind=str, levers=True),
