@@ -1,0 +1,140 @@
+"""Run folders made by hand, as a person without Lathe would."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from core.settings import PROJECT_ROOT
+from tests.models.tiny import save_tiny_model
+
+SCRIPT = PROJECT_ROOT / "core" / "training" / "script"
+COLOURS = ("red", "green", "blue", "black", "white", "brown")
+THINGS = ("fox", "dog", "sky", "sea", "leaf", "stone")
+
+
+def turns(question: str, answer: str, system: str = "") -> list[dict[str, str]]:
+    """A conversation of one answer."""
+    first = [{"role": "system", "content": system}] if system else []
+    return [
+        *first,
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": answer},
+    ]
+
+
+def sft_rows(count: int, *, start: int = 0, system: str = "") -> list[dict[str, Any]]:
+    """Rows of different lengths whose answers follow from the questions."""
+    rows = []
+    for number in range(start, start + count):
+        thing = THINGS[number % len(THINGS)]
+        colour = COLOURS[number % len(COLOURS)]
+        asked = f"what colour has the {thing}" + " over there" * (number % 5) + f" {number % 7}"
+        rows.append({"id": f"r{number}", "messages": turns(asked, colour, system)})
+    return rows
+
+
+def run_folder(
+    path: Path,
+    *,
+    base: Path | None = None,
+    rows: Sequence[dict[str, Any]] | None = None,
+    held_out: Sequence[dict[str, Any]] | None = None,
+    start_from: Path | None = None,
+    **params: Any,
+) -> Path:
+    """A whole run folder: config.json, train.py, lathe_train/, data/; a tiny model without `base`.
+
+    Without `params` it takes a second or two: two epochs of 24 rows.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    if base is None:
+        base = path.parent / "base"
+        if not base.exists():
+            save_tiny_model(base)
+    (path / "data").mkdir(exist_ok=True)
+    write_rows(path / "data" / "train.jsonl", sft_rows(24) if rows is None else rows)
+    write_rows(
+        path / "data" / "eval.jsonl", sft_rows(6, start=24) if held_out is None else held_out
+    )
+    shutil.copytree(
+        SCRIPT, path / "lathe_train", ignore=shutil.ignore_patterns("__pycache__"),
+        dirs_exist_ok=True,
+    )  # fmt: skip
+    (path / "train.py").write_text(
+        "from lathe_train.main import main\n\nraise SystemExit(main())\n"
+    )
+    small = {
+        "rank": 4, "alpha": 8, "batch_size": 4, "epochs": 2.0, "max_length": 128, "threads": 1,
+        "sample_count": 1, "sample_tokens": 4,
+    }  # fmt: skip
+    config = {
+        "format": 1,
+        "name": path.name,
+        "base": {"path": str(base.resolve()), "name": "tiny", "sha256": ""},
+        "start_from": str(start_from.resolve()) if start_from else None,
+        "params": {**small, **params},
+        "lathe_version": "test",
+    }
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows as JSON lines."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def start(folder: Path, *arguments: str, **env: str) -> subprocess.Popen[str]:
+    """Start the script of a folder in a process of its own; its output goes to output.log."""
+    with (folder / "output.log").open("a") as log:
+        return subprocess.Popen(
+            [sys.executable, "train.py", *arguments], cwd=folder, stdout=log, stderr=log, text=True,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", **env},
+        )  # fmt: skip
+
+
+def train(folder: Path, *arguments: str, **env: str) -> int:
+    """Run the script of a folder to its end; returns the exit code."""
+    with start(folder, *arguments, **env) as process:
+        return process.wait(timeout=120)
+
+
+def train_here(folder: Path) -> int:
+    """The same in this process: seconds sooner, for tests that need no process of their own."""
+    import signal
+
+    from core.training.script.main import main
+
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        return main(["--folder", str(folder)])
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
+
+
+def events(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
+    """The lines of events.ndjson."""
+    path = folder / "events.ndjson"
+    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [event for event in found if kind is None or event["kind"] == kind]
+
+
+def result(folder: Path) -> dict[str, Any]:
+    """result.json."""
+    found: dict[str, Any] = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    return found
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    """The tensors of a folder's adapter, or of a checkpoint."""
+    from safetensors.torch import load_file
+
+    return dict(load_file(folder / "adapter_model.safetensors"))
