@@ -15,7 +15,7 @@ from app.listing import to_json
 from core.settings import Settings
 from core.workbench import OWNER, Workbench
 
-SOURCES = ("directory", "gguf", "hub", "endpoint", "starter")
+SOURCES = ("directory", "gguf", "hub", "endpoint", "starter", "adapter")
 
 
 @models.command("fetch")
@@ -48,6 +48,7 @@ def _progress(share: float, message: str) -> None:
 @click.option("--kind", type=click.Choice(("chat", "embedding")), default="chat")
 @click.option("--revision", help="A hub commit, or the model's name at an endpoint.")
 @click.option("--sha256", help="What the weights must hash to.")
+@click.option("--base", help="Of an adapter: the model it was trained on, a name or an id.")
 @click.option("--with-key", is_flag=True, help="Ask for the endpoint's key; stdin when piped.")
 @as_json_option
 def add(
@@ -57,12 +58,16 @@ def add(
     kind: str,
     revision: str | None,
     sha256: str | None,
+    base: str | None,
     with_key: bool,
     as_json: bool,
 ) -> None:
-    """Register the model at LOCATION: a folder, a GGUF file, a hub id or an address."""
+    """Register the model at LOCATION: a folder, a GGUF file, a hub id or an address.
+
+    A folder with adapter_config.json is a LoRA adapter: say by --base what it was trained on.
+    """
     source = source or source_of(location)
-    if source in ("directory", "gguf"):
+    if source in ("directory", "gguf", "adapter"):
         location = str(Path(location).expanduser().resolve())  # the app stands elsewhere
     key = _ask_key() if with_key else None
     with opened() as workbench:
@@ -75,6 +80,7 @@ def add(
             revision=revision,
             sha256=sha256,
             key=key,
+            base=base,
         )
         row = workbench.models.get(OWNER, model_id)
         waits = source == "hub" and isinstance(workbench, Workbench)
@@ -90,6 +96,8 @@ def source_of(location: str) -> str:
     path = Path(location).expanduser()
     if path.suffix.lower() == ".gguf":
         return "gguf"
+    if (path / "adapter_config.json").is_file():
+        return "adapter"
     if path.exists() or location.startswith((".", "/", "~")) or location.count("/") != 1:
         return "directory"
     return "hub"

@@ -86,6 +86,7 @@ _list_command(
         "name": "NAME",
         "kind": "KIND",
         "source": "SOURCE",
+        "base_name": "BASE",
         "parameter_count": "PARAMETERS",
         "weight_bytes": "BYTES",
         "license": "LICENSE",

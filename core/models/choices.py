@@ -54,14 +54,16 @@ def choices(model: Row, device: Device) -> list[Choice]:
             name,
             device.name,
             model,
-            why_not=_no_folder(model),
+            why_not=_no_folder(model) or _only_merged(model, name),
             note=_note(name, device),
         )
         for name in quantizations.BY_ENGINE["transformers"]
     ]
-    if model["source"] in ("gguf", "starter"):
+    if model["source"] in ("gguf", "starter", "adapter"):
         # xllamacpp's wheels are built for the CPU
-        found.append(_choice("llama.cpp", "gguf", "cpu", model))
+        missing = model["source"] == "adapter" and not model.get("gguf_path")
+        why_not = "Export it as GGUF first." if missing else None
+        found.append(_choice("llama.cpp", "gguf", "cpu", model, why_not=why_not))
     return found
 
 
@@ -158,6 +160,16 @@ def _no_folder(model: Row) -> str | None:
     if model["source"] == "hub":
         return "Its files have not been downloaded yet."
     return "Convert the GGUF to safetensors first."
+
+
+def _only_merged(model: Row, name: str) -> str | None:
+    """Beside quantized weights an adapter is LoRA pairs, nothing else."""
+    details = model.get("details") or {}
+    if model["source"] != "adapter" or details.get("adapter_plain", True):
+        return None
+    if name in ("fp32", "bf16"):
+        return None
+    return "The adapter is more than LoRA pairs: it can be merged into fp32 or bf16 only."
 
 
 def _note(name: str, device: Device) -> str:

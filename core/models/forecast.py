@@ -111,7 +111,9 @@ def weight_bytes(model: Mapping[str, Any], spec: WorkerSpec) -> int:
     linear = int(details.get("linear_parameter_count") or 0)
     each = QUANTIZATIONS[spec.quantization].linear_bytes
     rest = compute_bytes(spec.quantization, device=spec.device)
-    return int(linear * each + (count - linear) * rest)
+    # beside the base, or while it is merged: at its computing precision
+    adapter = int(details.get("adapter_parameter_count") or 0) if spec.adapter_path else 0
+    return int(linear * each + (count - linear + adapter) * rest)
 
 
 def cache_bytes(details: Mapping[str, Any], spec: WorkerSpec) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from core.errors import Conflict, Invalid
 from core.models import choices as choosing
@@ -48,6 +49,8 @@ class Loading:
         """The spec for what is asked, as `Models.resolve` says."""
         if row["archived_at"] is not None:
             raise Conflict(f"{row['name']} is archived.")
+        if row["source"] == "adapter":
+            _check_base(row)
         options = [
             choice
             for choice in self.choices(row, device)
@@ -102,6 +105,7 @@ class Loading:
             # an endpoint's spec carries the model's name there in place of a folder
             path=row["revision"] if remote else row["path"],
             gguf_path=row["gguf_path"] if choice.engine == "llama.cpp" else None,
+            adapter_path=row["adapter_path"] if choice.engine == "transformers" else None,
             base_url=row["location"] if remote else None,
             threads=self.settings.threads,
             context_length=min(most, context_length or DEFAULT_CONTEXT),
@@ -123,3 +127,20 @@ class Loading:
 
     def _device(self, name: str) -> Device:
         return devices.pick(self.settings.device if name == "auto" else name)
+
+
+def _check_base(row: Row) -> None:
+    """Raise what is wrong where an adapter has lost its base or its own files."""
+    if row["base_name"] is None:
+        raise Conflict(f"The base of {row['name']} is not in the registry any more.")
+    if row["base_archived_at"] is not None:
+        raise Conflict(
+            f"{row['name']} needs its base {row['base_name']}, which is archived.",
+            hint="Add the base again and the adapter with it, or export the adapter merged.",
+        )
+    for what, path in (("its base", row["path"]), ("the adapter", row["adapter_path"])):
+        if not path or not Path(path).is_dir():
+            raise Conflict(
+                f"{row['name']} cannot be loaded: the folder of {what} is not there: {path}.",
+                hint="Put it back, or add the model again.",
+            )

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import LatheError, ModelUnavailable, from_dict
+from core.models.client import is_busy
 from core.models.spec import Endpoint, WorkerSpec
 from core.processes import Detached
 from core.store.files import is_locked, read_json, write_json
@@ -126,6 +127,16 @@ class WorkerPool:
             spec = read_json(folder / "spec.json")
             if spec is not None:
                 found.append(self._state(folder, WorkerSpec.from_dict(spec)))
+        return found
+
+    def busy_with(self, model_id: str) -> list[str]:
+        """Which of a model's workers have a request in them now, each as a sentence."""
+        found = []
+        for state in self.states():
+            if state.spec.model_id == model_id and state.state == "ready":
+                endpoint = self.find(state.spec)
+                if endpoint is not None and is_busy(endpoint):
+                    found.append(f"requests are in flight on {state.spec.label}")
         return found
 
     def stop(self, key: str) -> None:

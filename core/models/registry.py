@@ -9,14 +9,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from core.errors import Conflict
-from core.models import prepare, secrets
+from core.errors import Conflict, NotFound
+from core.models import gguf_file, prepare, secrets
 from core.store.database import Row, Store
 
 FACTS = (
     "architecture", "license", "context_length", "parameter_count", "sha256",
 )  # fmt: skip
 """What a preparation may tell of a model whose source did not."""
+
+_SELECT = """
+SELECT m.*, b.name AS base_name, b.archived_at AS base_archived_at
+FROM models m LEFT JOIN models b ON b.id = m.base_model_id
+"""
 
 
 class Registry:
@@ -29,18 +34,33 @@ class Registry:
     def rows(self, *, kind: str | None, archived: bool) -> list[Row]:
         """Models by name."""
         found = self._store.rows(
-            """
-            SELECT * FROM models
-            WHERE ($kind IS NULL OR kind = $kind) AND ($archived OR archived_at IS NULL)
-            ORDER BY lower(name), id
+            f"""
+            {_SELECT}
+            WHERE ($kind IS NULL OR m.kind = $kind) AND ($archived OR m.archived_at IS NULL)
+            ORDER BY lower(m.name), m.id
             """,
             {"kind": kind, "archived": archived},
         )
         return [self._filled(row) for row in found]
 
     def get(self, model_id: str) -> Row:
-        """One model; NotFound when there is none."""
-        return self._filled(self._store.get("models", model_id, noun="model"))
+        """One model, an adapter with its `base_name`; NotFound when there is none."""
+        found = self._store.row(f"{_SELECT} WHERE m.id = $id", {"id": model_id})
+        if found is None:
+            raise NotFound(f"There is no model with the id {model_id!r}.")
+        return self._filled(found)
+
+    def has(self, model_id: str) -> bool:
+        """Whether there is such a model, archived or not."""
+        return self._store.row("SELECT 1 FROM models WHERE id = $id", {"id": model_id}) is not None
+
+    def adapters_of(self, model_id: str) -> list[Row]:
+        """The adapters in use that are laid over a model."""
+        return self._store.rows(
+            "SELECT id, name FROM models WHERE base_model_id = $id AND archived_at IS NULL"
+            " ORDER BY lower(name), id",
+            {"id": model_id},
+        )
 
     def endpoint(self, model_id: str) -> Row:
         """One model that is an endpoint; Conflict when it is another kind of source."""
@@ -62,6 +82,19 @@ class Registry:
         )
         if taken is not None:
             raise Conflict(f"There is a model named {name} already.", hint="Take another name.")
+
+    def set_gguf(self, model_id: str, gguf_path: Path) -> None:
+        """Keep where an adapter's GGUF export is, with its type and size for forecasts."""
+        header = gguf_file.read(gguf_path)
+        details = {
+            **self.get(model_id)["details"],
+            "gguf_type": header.file_type,
+            "gguf_bytes": header.weight_bytes,
+        }
+        self._store.execute(
+            "UPDATE models SET gguf_path = $path, details = $details WHERE id = $id",
+            {"path": str(gguf_path), "details": json.dumps(details), "id": model_id},
+        )
 
     def prepared_folder(self, model_id: str) -> Path:
         """Where a preparation leaves its folder of safetensors."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from core.clock import utc_now
@@ -17,6 +18,7 @@ from core.governance.permissions import Actor, action
 from core.ids import new_id
 from core.jobs.service import Jobs
 from core.models import hub, remote, secrets, sources, starter, states
+from core.models.adopting import Adopting
 from core.models.forecast import Forecast
 from core.models.loading import Loading
 from core.models.pool import OnState, WorkerPool
@@ -27,6 +29,8 @@ from core.store.database import Row, Store
 
 Rows = list[Row]  # inside the class, `list` is a method
 Ids = list[str]
+InUse = Callable[[str], list[str]]
+"""Takes a model's id, gives what needs it now, each as a sentence."""
 
 
 class Models:
@@ -41,6 +45,9 @@ class Models:
         self._jobs = jobs
         self._pool = pool
         self._loading = Loading(self._registry, settings, pool)
+        self._adopting = Adopting(self._registry, store, settings.home)
+        self.in_use: list[InUse] = []
+        """What else needs a model, such as a fine-tune: asked before one is archived."""
 
     # the registry
 
@@ -66,16 +73,22 @@ class Models:
         revision: str | None = None,
         sha256: str | None = None,
         key: str | None = None,
+        base: str | None = None,
     ) -> str:
         """Inspect a source and register it; a hub model's download starts as a job.
 
-        `revision` is a hub commit, or the model's name at an endpoint. Raises Invalid that says
-        what is wrong with the source, Conflict when the name is taken.
+        `revision` is a hub commit, or the model's name at an endpoint; `base` the id or name of
+        the model that an adapter was trained on. Raises Invalid that says what is wrong with the
+        source, Conflict when the name is taken.
         """
         name = name.strip()
         if not name:
             raise Invalid("Give the model a name.", field="name")
         self._registry.require_free(name)
+        if source == "adapter":
+            model_id = self._adopting.given(actor.id, name, base or "", location)
+            audit.record(self._store, actor, "models.add", model_id, name=name, source=source)
+            return model_id
         asked = sources.Asked(source, location, kind, revision, sha256)
         if source == "hub" and not hub.allowed(offline=self._settings.offline):
             sources.inspect(asked)
@@ -173,8 +186,12 @@ class Models:
 
     @action
     def archive(self, actor: Actor, model_id: str) -> None:
-        """Put a model away: unloaded, its key forgotten; runs and traces keep its name."""
+        """Put a model away: unloaded, its key forgotten; runs and traces keep its name.
+
+        Raises Conflict that says what uses it while something does.
+        """
         row = self._registry.get(model_id)
+        self._refuse_in_use(row)
         for state in self._pool.states():
             if state.spec.model_id == model_id and state.alive:
                 self._pool.stop(state.key)
@@ -356,6 +373,32 @@ class Models:
         audit.record(self._store, actor, "models.unload", key)
 
     # helpers
+
+    def _register_adapter(
+        self, user_id: str, name: str, base_model_id: str, folder: Path, details: dict[str, Any]
+    ) -> str:
+        """Take a trained adapter into the registry; its id. Again for the same
+        `details["finetune_id"]` it is the same one; a taken name gets a number.
+        """
+        return self._adopting.trained(user_id, name, base_model_id, folder, details)
+
+    def _finish_export(self, job_id: str, value: dict[str, Any], user_id: str) -> None:
+        """An adapter was exported; as GGUF: llama.cpp can load it from now on."""
+        if value["kind"] == "gguf":
+            self._registry.set_gguf(value["model_id"], Path(value["path"]))
+
+    def _refuse_in_use(self, row: Row) -> None:
+        """Conflict while an adapter, a job or a request needs the model."""
+        uses = [f"the adapter {a['name']} is laid over it" for a in
+                self._registry.adapters_of(row["id"])]  # fmt: skip
+        uses += [text for ask in self.in_use for text in ask(row["id"])]
+        uses += self._pool.busy_with(row["id"])
+        if uses:
+            raise Conflict(
+                f"{row['name']} is in use: {'; '.join(uses)}.",
+                title="The model is in use",
+                hint="Archive or stop that first, or wait until it is done.",
+            )
 
     def _start_prepare(self, actor: Actor, row: Row) -> str:
         payload = {

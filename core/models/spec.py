@@ -31,6 +31,8 @@ class WorkerSpec:
     path: str | None = None
     """Folder of safetensors, for transformers and sentence-transformers."""
     gguf_path: str | None = None
+    adapter_path: str | None = None
+    """Folder of a LoRA adapter to lay over the model at `path`."""
     base_url: str | None = None
     """The endpoint's /v1 address."""
     threads: int = 0
@@ -56,6 +58,8 @@ class WorkerSpec:
     def key(self) -> str:
         """Short content hash: the worker's folder. Idle time and reasons do not count."""
         content = {k: v for k, v in asdict(self).items() if k not in ("why", "idle_minutes")}
+        if self.adapter_path is None:  # models without one keep the keys they had
+            del content["adapter_path"]
         return content_hash(content)[:16]
 
     @property

@@ -19,12 +19,15 @@ def save_tiny_model(folder: Path, *, seed: int = 0, **changes: Any) -> Path:
 
     torch.manual_seed(seed)
     tokenizer = _tokenizer()
-    sizes = {"max_position_embeddings": 512, **changes}
+    sizes = {
+        "vocab_size": len(tokenizer),
+        "intermediate_size": 256,
+        "num_hidden_layers": 2,
+        "max_position_embeddings": 512,
+        **changes,
+    }
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
         hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
         num_attention_heads=8,
         num_key_value_heads=2,
         initializer_range=0.4,  # wide, so that greedy answers differ from prompt to prompt
@@ -60,3 +63,29 @@ def _tokenizer() -> Any:
     )
     tokenizer.chat_template = TEMPLATE
     return tokenizer
+
+
+def save_tiny_adapter(
+    folder: Path, base: Path, *, seed: int = 1, rank: int = 4, targets: Any = None, **changes: Any
+) -> Path:
+    """A random LoRA adapter for the model in `base`, whose answers differ from the base's."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules=targets or ["q_proj", "k_proj", "v_proj", "o_proj", "down_proj"],
+        task_type="CAUSAL_LM",
+        **changes,
+    )
+    adapted = get_peft_model(model, config)
+    with torch.no_grad():
+        for name, weight in adapted.named_parameters():
+            if "lora_B" in name:
+                weight.normal_(std=0.05)
+    adapted.save_pretrained(folder)
+    return folder

@@ -182,6 +182,10 @@ def _load_model(spec: WorkerSpec) -> Any:
         attn_implementation=ATTENTION,
         **load_arguments(spec.quantization, spec.device),
     )
+    if spec.adapter_path:
+        from core.models.engines.adapting import lay_over
+
+        model = lay_over(model, spec.adapter_path, merge=spec.quantization in ("fp32", "bf16"))
     return model.eval()
 
 
