@@ -32,6 +32,7 @@ from core.erasure.service import Erasure
 from core.evals.playground import Playground
 from core.evals.service import Runs
 from core.evals.uses import runs_of
+from core.evals.votes import Votes
 from core.governance.audit import Audit
 from core.governance.drafts import Drafts
 from core.governance.permissions import OWNER
@@ -82,6 +83,7 @@ class Workbench:
     recipes: Recipes
     models: Models
     runs: Runs
+    votes: Votes
     playground: Playground
 
     @classmethod
@@ -93,8 +95,7 @@ class Workbench:
         """
         settings = settings or Settings.from_env()
         store = Store(settings.home)
-        users, drafts = Users(store), Drafts(store)
-        jobs = Jobs(store)
+        users, drafts, jobs = Users(store), Drafts(store), Jobs(store)
         spool = SpoolWriter(settings.home / "spool")
         prompts, traces = Prompts(store), Traces(store, spool)
         datasets = Datasets(store, jobs, import_folders=settings.import_folders)
@@ -110,6 +111,7 @@ class Workbench:
         }
         versions = Versions(store, datasets, gates=[checks._gate],
                             uses=[partial(runs_of, store)], vectors=vectors_of)  # fmt: skip
+        runs = Runs(store, jobs, prompts, datasets, models, traces)
         ingest = Ingest(store)
         workbench = cls(
             settings=settings,
@@ -137,7 +139,8 @@ class Workbench:
             erasure=Erasure(store, datasets, ingest, spool),
             recipes=recipes,
             models=models,
-            runs=Runs(store, jobs, prompts, datasets, models, traces),
+            runs=runs,
+            votes=Votes(store, runs, datasets, reviews.require),
             playground=Playground(models, traces, drafts),
         )
         if background:

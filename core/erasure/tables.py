@@ -9,7 +9,7 @@ Knows: which columns hold text, which of them are about one person as a whole. D
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,7 @@ TEXTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "run_variants": ("Names, descriptions and cards", ("name", "prompt_label", "generation")),
     "jobs": ("Names, descriptions and cards", ("title", "message", "error")),
     "finding_reviews": ("Reviews", ("replacement", "note")),
+    "votes": ("Votes", ("reason",)),
     "audit_log": ("Audit log", ("object_id", "detail")),
 }  # fmt: skip
 PLAIN: dict[str, tuple[str, ...] | None] = {
@@ -70,6 +71,9 @@ PLAIN: dict[str, tuple[str, ...] | None] = {
                "run_id", "variant_id", "row_id", "finish_reason"),
     "trace_texts": ("trace_id",),
     "spans": ("id", "trace_id", "parent_id"),
+    "votes": ("id", "run_id", "row_id", "left_variant_id", "right_variant_id", "choice", "queue",
+              "user_id"),
+    "vote_orders": None, "vote_preferences": None,
 }  # fmt: skip
 WHOLE_STRINGS = ("recipe", "report", "steps", "detail")
 """JSON in which a string that has the identifier goes as a whole: it is a cell about the person."""
@@ -151,6 +155,7 @@ def clear(store: Store, identifier: Identifier, gone: Gone) -> None:
         traces = _traces(ask, identifier, runs, gone, results)
         _clear_results(connection, ask, traces, set(results))
         _clear_traces(connection, ask, traces)
+        _clear_votes(connection, runs, results)
         for dataset_id, row_ids in gone.rows.items():
             connection.execute(
                 "DELETE FROM finding_reviews WHERE dataset_id = $id"
@@ -180,6 +185,7 @@ def clear_runs(store: Store, version_ids: Sequence[str]) -> None:
         results = {str(row["id"]) for row in ask(of_results, {"runs": runs})}
         _clear_results(connection, ask, traces, results)
         _clear_traces(connection, ask, traces)
+        _clear_votes(connection, {}, results)
 
 
 def uncleared(store: Store, version_ids: Sequence[str]) -> int:
@@ -285,6 +291,19 @@ def _clear_traces(connection: duckdb.DuckDBPyConnection, ask: Ask, traces: set[s
     connection.execute(
         "UPDATE spans SET attributes = '{}' WHERE list_contains($ids::VARCHAR[], trace_id)",
         {"ids": given["ids"]},
+    )
+
+
+def _clear_votes(
+    connection: duckdb.DuckDBPyConnection, runs: Mapping[str, set[str]], keys: Iterable[str]
+) -> None:
+    """What voters wrote about erased rows and answers goes; how they voted stays."""
+    about = {f"{run_id}/{row_id}" for run_id, row_ids in runs.items() for row_id in row_ids}
+    about |= {f"{run_id}/{row_id}" for run_id, _, row_id, _ in (key.split("/") for key in keys)}
+    connection.execute(
+        "UPDATE votes SET reason = $mask WHERE reason <> ''"
+        " AND list_contains($about::VARCHAR[], concat_ws('/', run_id, row_id))",
+        {"mask": MASK, "about": list(about)},
     )
 
 

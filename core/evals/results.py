@@ -102,7 +102,7 @@ class Results:
         self._store = store
         self._scorers = scorers
         self._run_id = run_id
-        self._run = _judging({run_id: scorers})
+        self._run = judging({run_id: scorers})
 
     def by_variant(self) -> dict[str, Row]:
         """Figures per variant id; a percentile is None where there are too few values for it."""
@@ -322,7 +322,7 @@ def pass_rates(store: Store, runs: Sequence[Row]) -> dict[str, list[float | None
         WHERE list_contains($runs::VARCHAR[], v.run_id)
         GROUP BY v.run_id, v.id, v.position ORDER BY v.run_id, v.position
         """,  # noqa: S608
-        _judging({run["id"]: parse_all(run["scorers"]) for run in runs}),
+        judging({run["id"]: parse_all(run["scorers"]) for run in runs}),
     )
     found: dict[str, list[float | None]] = {run["id"]: [] for run in runs}
     for row in rows:
@@ -330,7 +330,7 @@ def pass_rates(store: Store, runs: Sequence[Row]) -> dict[str, list[float | None
     return found
 
 
-def _judging(runs: Mapping[str, Sequence[Scorer]]) -> Row:
+def judging(runs: Mapping[str, Sequence[Scorer]]) -> Row:
     """The parameters of JUDGED: the runs, and which of their scorers decide."""
     deciding = [(run, s.name) for run, scorers in runs.items() for s in scorers if s.decides]
     return {

@@ -1,7 +1,7 @@
 """The schema: numbered migrations, each in one transaction with its bookkeeping row.
 
-Knows: the order. Does not know: the tables themselves (`schema`), nor what is done with them;
-each noun writes its own SQL.
+Knows: the order. Does not know: the tables themselves (`schema`, `schema_votes`), nor what is done
+with them; each noun writes its own SQL.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import duckdb
 
 from core.clock import utc_now
 from core.errors import StoreLocked
-from core.store import schema
+from core.store import schema, schema_votes
 
 
 def _initial(connection: duckdb.DuckDBPyConnection) -> None:
@@ -27,7 +27,11 @@ def _finetunes(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute(schema.FINETUNES)
 
 
-MIGRATIONS: list[Callable[[duckdb.DuckDBPyConnection], None]] = [_initial, _finetunes]
+def _votes(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(schema_votes.VOTES)
+
+
+MIGRATIONS: list[Callable[[duckdb.DuckDBPyConnection], None]] = [_initial, _finetunes, _votes]
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:
