@@ -49,6 +49,7 @@ from core.settings import Settings
 from core.store.database import Store
 from core.store.ingest import Ingest
 from core.store.spool import SpoolWriter
+from core.training.service import Finetunes
 
 __all__ = ["OWNER", "Workbench"]
 
@@ -83,6 +84,7 @@ class Workbench:
     recipes: Recipes
     models: Models
     runs: Runs
+    finetunes: Finetunes
     votes: Votes
     playground: Playground
 
@@ -112,37 +114,24 @@ class Workbench:
         versions = Versions(store, datasets, gates=[checks._gate],
                             uses=[partial(runs_of, store)], vectors=vectors_of)  # fmt: skip
         runs = Runs(store, jobs, prompts, datasets, models, traces)
+        finetunes = Finetunes(store, settings, jobs, prompts, datasets, models, reviews, runs)
+        finishers["finetune"] = finetunes._finish
+        models.in_use.append(finetunes._uses)
         ingest = Ingest(store)
         workbench = cls(
-            settings=settings,
-            store=store,
-            ingest=ingest,
-            spool=spool,
+            settings=settings, store=store, ingest=ingest, spool=spool,
             supervisor=Supervisor(store, jobs, finishers=finishers),
-            users=users,
-            sessions=Sessions(store, users),
-            drafts=drafts,
-            audit=Audit(store),
-            jobs=jobs,
-            traces=traces,
-            metrics=Metrics(store),
-            prompts=prompts,
-            datasets=datasets,
-            versions=versions,
-            reviews=reviews,
-            pseudonyms=Pseudonyms(store),
-            curation=curation,
-            explore=Explore(store, datasets, curation, models),
-            checks=checks,
-            exports=Exports(store, datasets, prompts, reviews),
+            users=users, sessions=Sessions(store, users), drafts=drafts, audit=Audit(store),
+            jobs=jobs, traces=traces, metrics=Metrics(store), prompts=prompts,
+            datasets=datasets, versions=versions, reviews=reviews, pseudonyms=Pseudonyms(store),
+            curation=curation, explore=Explore(store, datasets, curation, models),
+            checks=checks, exports=Exports(store, datasets, prompts, reviews),
             cards=Cards(store, datasets, versions, curation, reviews, checks),
             erasure=Erasure(store, datasets, ingest, spool),
-            recipes=recipes,
-            models=models,
-            runs=runs,
+            recipes=recipes, models=models, runs=runs, finetunes=finetunes,
             votes=Votes(store, runs, datasets, reviews.require),
             playground=Playground(models, traces, drafts),
-        )
+        )  # fmt: skip
         if background:
             workbench.ingest.start()
             workbench.supervisor.start()

@@ -83,6 +83,33 @@ class Runs:
             actor, dataset_version_id, variants, scorers, row_limit, embedding, row_ids
         )
         self._planner.check_memory(actor, plan)
+        return self._begin(actor, name, plan, version)
+
+    def _create_once(
+        self,
+        actor: Actor,
+        run_id: str,
+        name: str,
+        dataset_version_id: str,
+        variants: Sequence[Variant | dict[str, Any]],
+        scorers: Sequence[dict[str, Any]],
+        row_ids: Sequence[str],
+    ) -> None:
+        """`create` under an id that is known before: a second call, after a crash, adds nothing
+        but what is missing."""
+        known = self._store.row("SELECT job_id, name FROM runs WHERE id = $id", {"id": run_id})
+        if known is None:
+            plan, version = self._planner.plan(
+                actor, dataset_version_id, variants, scorers, None, None, row_ids
+            )
+            self._begin(actor, name, replace(plan, run_id=run_id), version)
+        elif known["job_id"] is None:
+            started = self._jobs.list(actor, kind="run")
+            job_id = next((job["id"] for job in started if job["subject_id"] == run_id), None)
+            self._start_job(actor, self._plan(run_id), str(known["name"]), job_id)
+
+    def _begin(self, actor: Actor, name: str, plan: Plan, version: Row) -> str:
+        """Write the run down, then start its job."""
         made = {"created_by": actor.id, "created_at": utc_now()}
         run, columns = run_rows(plan, version, name, made)
         with self._store.transaction() as connection:
@@ -320,8 +347,10 @@ class Runs:
         )
         record(self._store, actor, "runs.archive", run_id)
 
-    def _start_job(self, actor: Actor, plan: Plan, title: str) -> None:
-        job_id = self._jobs.start(actor, "run", title, plan.to_dict(), subject_id=plan.run_id)
+    def _start_job(self, actor: Actor, plan: Plan, title: str, started: str | None = None) -> None:
+        job_id = started or self._jobs.start(
+            actor, "run", title, plan.to_dict(), subject_id=plan.run_id
+        )
         self._store.execute(
             "UPDATE runs SET job_id = $job WHERE id = $id", {"job": job_id, "id": plan.run_id}
         )
