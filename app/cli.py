@@ -21,6 +21,7 @@ import app.cli_import  # adds its commands to `datasets`
 import app.cli_models  # adds its commands to `models`
 import app.cli_versions  # noqa: F401  adds its commands to `datasets`
 from app.cli_curate import curate
+from app.cli_finetune import finetune
 from app.cli_nouns import datasets, jobs, models, prompts, runs
 from app.listing import to_json
 from core.errors import Invalid, LatheError, NotFound
@@ -59,6 +60,7 @@ for group in (models, prompts, datasets, runs, jobs):
 
 
 main.add_command(curate)
+main.add_command(finetune)
 
 
 @main.command("app")

@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from core.prompts.service import Prompts
 
 ADAPTER = "adapter"
+CHARACTERS_PER_TOKEN = 3.0
+"""On the safe side: English has 4 and more."""
+TEMPLATE_TOKENS = 32
+"""What a chat template adds to a short conversation."""
 WORDS = ("measure", "check")
 """What a form may send along that is none of the config's."""
 
@@ -114,6 +118,15 @@ class Asking:
         except Conflict as error:
             return {**told, "why_not": _said(error)}
         return {**told, "why_not": None}
+
+    def lengths(self, asked: Resolved) -> tuple[int | None, float | None]:
+        """Tokens of the longest row and the share of them that are answers, from characters; None
+        where there are no rows to judge by."""
+        try:
+            found = counted(asked.rows)
+        except Invalid:
+            return None, None
+        return int(found.longest / CHARACTERS_PER_TOKEN) + TEMPLATE_TOKENS, found.answer_share
 
     def require_start(self, actor: Actor, asked: Resolved) -> None:
         """Raise what a look at rows and reviews has against it."""

@@ -83,6 +83,10 @@ class Division:
     """reason -> rows"""
     splits: dict[str, int] = field(default_factory=dict)
     """The dataset's own splits -> rows."""
+    longest: int = 0
+    """Characters of the longest record, of a preference its longer side."""
+    answer_share: float = 0.0
+    """Of all characters, how many are answers."""
 
 
 def divide(asked: Asked) -> Division:
@@ -94,6 +98,7 @@ def divide(asked: Asked) -> Division:
     """What they ask -> rows that may go to either side, with their records"""
     answers: dict[str, str] = {}
     splits: Counter[str] = Counter()
+    characters, of_answers = 0, 0
     for row, records in _stream(asked):
         split = str(row.get(SPLIT) or "")
         splits[split] += 1
@@ -106,6 +111,10 @@ def divide(asked: Asked) -> Division:
                 found.skipped[one.reason] += 1
         if not made:
             continue
+        for one in made:
+            prompt, answer = _characters(one)
+            found.longest = max(found.longest, prompt + answer)
+            characters, of_answers = characters + prompt + answer, of_answers + answer
         row_id = str(row["row_id"])
         if side == "either":
             key = question_key(made[0])
@@ -114,6 +123,7 @@ def divide(asked: Asked) -> Division:
         else:
             found.sides[row_id] = side
             found.counts[side] += len(made)
+    found.answer_share = of_answers / max(1, characters)
     held = _drawn(groups, answers, asked)
     for key, rows in groups.items():
         side = EVAL if key in held else TRAIN
@@ -197,6 +207,15 @@ def question_key(record: Mapping[str, Any]) -> str:
     """What a row asks, without regard to case and white space; short, whatever its length."""
     told = "\n".join(f"{t.get('role')}:{t.get('content') or ''}" for t in prompt_of(record))
     return hashlib.sha256(" ".join(told.lower().split()).encode()).hexdigest()[:32]
+
+
+def _characters(record: Mapping[str, Any]) -> tuple[int, int]:
+    """Of the turns before the answer, and of the longest answer."""
+    prompt = sum(len(str(turn.get("content") or "")) for turn in prompt_of(record))
+    answers = [answer_of(record)]
+    if "rejected" in record:
+        answers.append("".join(str(turn.get("content") or "") for turn in record["rejected"]))
+    return prompt, max(len(answer) for answer in answers)
 
 
 def _stream(asked: Asked) -> Iterator[tuple[Record, list[Record | Skipped]]]:

@@ -84,7 +84,11 @@ class Finetunes:
         from core.training.memory import forecast
 
         asked = self._asking.resolve(actor, config)
-        return forecast(asked.base, asked.config.params, device=self._settings.device).to_dict()
+        longest, share = self._asking.lengths(asked)
+        device = self._settings.device
+        return forecast(
+            asked.base, asked.config.params, device=device, longest=longest, answer_share=share
+        ).to_dict()
 
     @action
     def check(self, actor: Actor, config: dict[str, Any], *, measure: bool = False) -> str:
