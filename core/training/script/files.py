@@ -131,10 +131,13 @@ class RunFolder:
             self.stop_path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Write what waits."""
+        """Write what waits, and let go of the lock."""
         if self._events is not None:
             self._events.close()
             self._events = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
 
 def _plain(value: Any) -> Any:

@@ -73,7 +73,20 @@ def load_base(folder: str | Path, params: Params) -> Any:
         **asked,
     )
     model.config.use_cache = False
+    if on == "cpu":
+        _keep_unpacked(model)
     return model
+
+
+def _keep_unpacked(model: Any) -> None:
+    """Keep 4-bit layers as they are at an evaluation on a CPU with AVX512-BF16.
+
+    bitsandbytes 0.50 packs them there for inference, for good: after the first evaluation no layer
+    below one gets a gradient any more.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def add_adapter(model: Any, params: Params, start_from: str | None) -> Any:
