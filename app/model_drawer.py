@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import text, ui
+from app import adapter_panel, text, ui
 from core.errors import LatheError
 from core.models.choices import TOO_BUSY_PERCENT, Choice
 from core.models.spec import WorkerSpec
@@ -18,7 +18,7 @@ from core.store.database import Row
 LIVE = ("starting", "loading", "ready")
 WORDS = {"starter": "comes with Lathe", "directory": "folder of safetensors", "gguf": "GGUF file",
          "hub": "model hub", "endpoint": "OpenAI-compatible endpoint",
-         "scripted": "written answers"}  # fmt: skip
+         "scripted": "written answers", "adapter": "adapter"}  # fmt: skip
 
 
 def opened() -> str | None:
@@ -39,6 +39,7 @@ def drawer(model_id: str) -> None:
         model = ui.workbench().models.get(ui.actor(), model_id)
     st.header(text.escape(model["name"]), anchor=False)
     st.caption(text.escape(_summary(model)))
+    adapter_panel.show(model)
     live(model_id)
     if model["source"] == "endpoint" and ui.may("models.write"):
         address(model)

@@ -36,6 +36,7 @@ ENTRIES: dict[str, Entry] = {
     "runs": Entry("Prompts", "Runs", "play_circle"),
     "compare": Entry("Prompts", "Compare", "compare"),
     "models": Entry("Models", "Models", "deployed_code"),
+    "finetune": Entry("Models", "Fine-tune", "model_training"),
     "overview": Entry("Observe", "Overview", "monitoring"),
     "latency": Entry("Observe", "Latency", "speed"),
     "quality": Entry("Observe", "Quality", "verified"),

@@ -97,7 +97,7 @@ def model_way(prefix: str, *, start: Row | None = None, purpose: str = "interact
     model_id = choose(
         "Model",
         list(models),
-        lambda one: str(models[one]["name"]),
+        lambda one: model_name(models[one]),
         key=f"{prefix}-model",
         start=start.get("model_id"),
         placeholder="No model yet",
@@ -129,6 +129,13 @@ def model_way(prefix: str, *, start: Row | None = None, purpose: str = "interact
         "why": choice["note"],
         "why_not": choice["why_not"],
     }
+
+
+def model_name(model: Row) -> str:
+    """A model's name where one is chosen; an adapter says what it is laid over."""
+    if model["source"] == "adapter" and model.get("base_name"):
+        return f"{model['name']} · over {model['base_name']}"
+    return str(model["name"])
 
 
 def own_generation(prefix: str, version_id: str | None, *, start: Row | None = None) -> Row | None:

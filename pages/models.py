@@ -29,13 +29,19 @@ def as_shown(model: Row, states: list[Row], calibrations: list[Row]) -> Row:
     count = model["parameter_count"]
     return {
         **model,
-        "from": f"{model['source']}, {model['kind']}",
+        "from": from_words(model),
         "parameters": f"{text.significant(count / 1e6)} M" if count else text.NOTHING,
         "state": sorted({s["state"] for s in mine}) or None,
         "now": ", ".join(doing(model, s) for s in mine) or text.NOTHING,
         "memory": text.size(sum(s["resident_bytes"] for s in alive)) if alive else text.NOTHING,
         "speed": text.rate(max(rates)) if rates else text.NOTHING,
     }
+
+
+def from_words(model: Row) -> str:
+    if model["source"] == "adapter":
+        return f"adapter of {model.get('base_name') or 'a base'}"
+    return f"{model['source']}, {model['kind']}"
 
 
 def doing(model: Row, state: Row) -> str:
