@@ -6,7 +6,16 @@ import functools
 
 import streamlit as st
 
-from app import compare_drawer, compare_grid, compare_head, queries, run_drawer, text, ui
+from app import (
+    compare_drawer,
+    compare_grid,
+    compare_head,
+    compare_vote,
+    queries,
+    run_drawer,
+    text,
+    ui,
+)
 from app.compare_rows import PER_PAGE, Rows
 from core.jobs.folder import ENDED
 
@@ -65,7 +74,18 @@ if run_id is None:
 with ui.errors(stop=True):
     run = queries.read("runs", "summary", run_id)
 
+voting = compare_vote.asked(run)
+if voting is not None:
+    page.actions.button("Back to the comparison", icon=":material/arrow_back:", key="vote-leave",
+                        on_click=compare_vote.leave)  # fmt: skip
+    st.caption(f"**{text.escape(run['name'])}** · {text.escape(run['dataset_label'])}")
+    compare_vote.show(run, voting)
+    st.stop()
 with page.actions:
+    if len(run["variants"]) > 1 and run["state"] in ENDED:
+        st.button("Vote blind", icon=":material/how_to_vote:", key="vote",
+                  on_click=compare_vote.begin, args=(run,),
+                  help="Two answers side by side without names: which is better?")  # fmt: skip
     if len(run["variants"]) > 1 and ui.may("runs.write"):
         st.button("Next baseline", icon=":material/keep:", shortcut="b", key="next-baseline",
                   on_click=ui.guarded(next_baseline),
