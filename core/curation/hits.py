@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from core.curation.analysis import is_outdated, record_path
+from core.curation.cells import pieces
 from core.curation.findings import findings_folder
-from core.curation.spans import strings
 from core.datasets.table import Table, connect, quoted
 from core.store.files import read_json
 
@@ -22,7 +22,7 @@ DETECTORS = ("secrets", "personal")
 AROUND = 400
 """Characters of a text shown before and after a hit."""
 Key = tuple[str, str, str]
-Cells = dict[tuple[int, str], str]
+Cells = dict[tuple[int, str], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,13 @@ def _looked(folder: Path, name: str) -> bool:
     return bool(record["state"] == "done" and not narrow)
 
 
+def name_models_of(path: str | Path) -> dict[str, str]:
+    """The models that found names in this version, as a step names them: to find them again."""
+    record = read_json(record_path(findings_folder(Path(path)), "personal")) or {}
+    options = record.get("options") or {}
+    return {name: options[name] for name in ("spacy_model", "gliner_model") if options.get(name)}
+
+
 def _files(path: Path) -> list[Path]:
     folder = findings_folder(path)
     return [
@@ -116,12 +123,13 @@ def cells_of(table: Table, hits: Sequence[Hit]) -> Cells:
     return {(row[0], name): row[at] for row in found for at, name in enumerate(names, start=1)}
 
 
-def entry(hit: Hit, cell: str | None, kind: str) -> dict[str, Any]:
+def entry(hit: Hit, cell: Any, kind: str) -> dict[str, Any]:
     """A hit with the text around it, as `Reviews.queue` gives it."""
     detail = json.loads(hit.detail)
     spans = detail["spans"]
     way = tuple(spans[0].get("path", ()))
-    text = dict(strings(cell, kind)).get(way, "") if cell else ""
+    found = pieces(cell, kind, hit.column) if cell not in (None, "") else []
+    text = next((piece.text for piece in found if piece.path == way), "")
     left = max(0, spans[0]["start"] - AROUND)
     right = min(len(text), spans[0]["end"] + AROUND)
     return {

@@ -5,17 +5,18 @@ Knows: the types, how bad each is, which parts look for it. Does not know: decis
 
 from __future__ import annotations
 
-import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from core.curation import personal_patterns, phones, recognizers
+from core.curation.cells import Piece, words
+from core.curation.figures import doubted, find_figures
 from core.curation.findings import Finding
-from core.curation.spans import Span, best, look_through
+from core.curation.name_models import NameModels
+from core.curation.spans import Span, best, look_through, searched
 from core.curation.tools import Tools
 from core.datasets.table import Table
-from core.errors import Invalid
 
 TYPES: dict[str, tuple[str, str]] = {
     # type: severity, what a person reads
@@ -36,40 +37,74 @@ THRESHOLD = 0.5
 ANCHORS = "|".join((recognizers.ANCHORS, phones.ANCHOR, personal_patterns.ANCHORS))
 IN_ADDRESS = re.compile(r"(?:://|www\.)\S*\Z")
 """Before a hit: the word that it is in is a web address."""
-NER_LABELS = {"PERSON": "person", "PER": "person"}
+PATTERNS_ONLY = NameModels()
 
 
 def detect(table: Table, tools: Tools) -> list[Finding]:
     """A finding for every distinct hit of every cell, by row; one row each.
 
-    Options: `threshold` (0.5), `types` (all), `columns` (all that hold text), `spacy_model`, the
-    name or folder of an installed spaCy model that finds more names.
+    Options: `threshold` (0.5), `types` (all), `columns` (all that hold text or numbers),
+    `spacy_model` and `gliner_model`, which find more names (`name_models`).
     """
     threshold = float(tools.options.get("threshold", THRESHOLD))
-    model = tools.options.get("spacy_model")
+    models = NameModels.of(tools.options)
     wanted = frozenset(tools.options.get("types") or TYPES)
+    columns = searched(table.columns, numbers=True)
+    with table.connect() as connection:
+        look = looking(connection, columns, threshold=threshold, models=models)
 
-    def find_here(text: str, column: str) -> list[Span]:
-        spans = find(text, column, threshold=threshold, spacy_model=model)
-        return [span for span in spans if span.type in wanted]
+    def find_here(piece: Piece) -> list[Span]:
+        return [span for span in look(piece) if span.type in wanted]
 
     return look_through(
         table,
         tools,
-        anchors="" if model else ANCHORS,
+        anchors="" if models else ANCHORS,
         find=find_here,
         describe=_describe,
         kind="personal_data",
+        columns=columns,
     )
 
 
+def looking(
+    connection: Any,
+    columns: Sequence[tuple[str, str]],
+    *,
+    threshold: float = THRESHOLD,
+    models: NameModels = PATTERNS_ONLY,
+) -> Callable[[Piece], list[Span]]:
+    """What finds the spans in a piece of a cell of the table `rows`, whose columns of numbers are
+    looked at as a whole first."""
+    against = {
+        words(name): types for name, types in doubted(connection, columns, words).items() if types
+    }
+
+    def look(piece: Piece) -> list[Span]:
+        if not piece.figures:
+            return find(piece.text, piece.name, threshold=threshold, models=models)
+        chance = against.get(piece.name, ()) if piece.path == () else ()
+        return [
+            span
+            for span in find_figures(piece.text, piece.name)
+            if span.score >= threshold and span.type not in chance
+        ]
+
+    return look
+
+
 def find(
-    text: str, column: str = "", *, threshold: float = THRESHOLD, spacy_model: str | None = None
+    text: str,
+    column: str = "",
+    *,
+    threshold: float = THRESHOLD,
+    models: NameModels = PATTERNS_ONLY,
 ) -> list[Span]:
     """The spans of personal data in a text, by position, none overlapping another.
 
     A number or date that nothing speaks for is left alone: precision is measured in the tests.
     """
+    column = words(column)
     found: list[Span] = [
         *recognizers.recognize(text, column),
         *phones.phones(text, column),
@@ -77,8 +112,7 @@ def find(
         *personal_patterns.birthdays(text, column),
         *personal_patterns.addresses(text, column),
     ]
-    if spacy_model:
-        found += _entities(text, spacy_model)
+    found += models.spans(text)
     return best(_outside_words(text, (span for span in found if span.score >= threshold)))
 
 
@@ -98,26 +132,3 @@ def _describe(type_: str, column: str, score: float, shown: str) -> tuple[str, s
         severity if score >= 0.6 else "low",
         f"{label} in {column}: {shown}{sure}",
     )
-
-
-@functools.lru_cache(maxsize=1)
-def _model(name: str) -> Any:
-    """A spaCy model that the user has installed."""
-    import spacy
-
-    try:
-        return spacy.load(name)
-    except OSError as error:
-        raise Invalid(
-            f"There is no spaCy model {name!r} on this machine.",
-            field="spacy_model",
-            hint="Install it, or give the folder that holds it; Lathe downloads none.",
-        ) from error
-
-
-def _entities(text: str, model: str) -> Iterator[Span]:
-    """People that a spaCy model names."""
-    loaded = _model(model)
-    for entity in loaded(text[: loaded.max_length]).ents:
-        if entity.label_ in NER_LABELS:
-            yield Span(NER_LABELS[entity.label_], 0.7, entity.start_char, entity.end_char)

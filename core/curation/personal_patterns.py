@@ -13,11 +13,16 @@ from core.curation.names import FIRST_NAMES, NOT_NAMES, NOT_SURNAMES
 from core.curation.spans import Span
 
 COLUMN_CLUE = re.compile(
-    r"(?i)\b(?:e-?mail|phone|mobile|telephone|tel|fax|ssn|iban|dob|birth ?(?:day|date)"
+    r"(?i)\b(?:e[- ]?mail|phone|mobile|telephone|tel|fax|ssn|iban|dob|birth ?(?:day|date)"
     r"|date of birth|first ?name|last ?name|surname|full ?name|(?:customer|contact|patient|person"
     r"|employee|user) ?name|(?:street|postal|home|billing|shipping) ?address|address|password)\b"
 )
 """A column of such a name is looked at in every row."""
+IN_JSON = (
+    r'"[^"]{0,60}(?i:mail|phone|mobile|tel|fax|ssn|social|iban|dob|birth|name|address|passw|secret'
+    r'|token|api.?key|nhs|card)[^"]{0,60}"\s*:'
+)
+"""RE2: keys that say what their value is."""
 
 WORD = r"[A-ZÀ-ÖØ-Þ][A-Za-zÀ-ÖØ-öø-ÿ'’-]{1,24}"
 INITIAL = r"[A-ZÀ-ÖØ-Þ]\."

@@ -21,6 +21,10 @@ SAYS_PHONE = re.compile(
     r"|hotline|telefon|handy|tél|texted|text me|contact|voicemail|callback|my number"
     r"|me (?:at|on))\b"
 )
+COLUMN_SAYS = re.compile(
+    r"(?i)\b(?:phone|tel|telephone|mobile|cell|fax|whatsapp|msisdn|sms|hotline|telefon|handy|tél"
+    r"|contact|voicemail|callback)\b"
+)
 SAYS_OTHER = re.compile(
     r"(?i)(?:\b(?:order|invoice|ticket|ref|reference|case|tracking|serial|sku|isbn|ean|booking"
     r"|article|part|batch|policy|version|build|model|card|iban|ssn|social security|account|acct"
@@ -37,7 +41,7 @@ BEFORE = 40
 
 def phones(text: str, column: str = "") -> Iterator[Span]:
     """Telephone numbers. Bare figures need a word before them that says so, or such a column."""
-    column_says = SAYS_PHONE.search(column.replace("_", " ")) is not None
+    column_says = COLUMN_SAYS.search(column.replace("_", " ")) is not None
     for found in CANDIDATE.finditer(text):
         before = text[max(0, found.start() - BEFORE) : found.start()]
         says_phone = _closer(before) or (column_says and not SAYS_OTHER.search(before))
@@ -83,9 +87,9 @@ def _score(text: str, says_phone: bool, says_other: bool) -> float:
     if len(set(digits)) < 3:
         return 0.0
     if says_phone:
-        return 0.75 if _valid_anywhere(text) else (0.5 if len(digits) <= 12 else 0.0)
+        return 0.75 if valid_anywhere(text) else (0.5 if len(digits) <= 12 else 0.0)
     national = text.lstrip("(").startswith("0") and grouped and len(digits) >= 9
-    return 0.55 if national and _valid_anywhere(text) else 0.0
+    return 0.55 if national and valid_anywhere(text) else 0.0
 
 
 def _international(text: str) -> float:
@@ -100,7 +104,8 @@ def _international(text: str) -> float:
     return 0.7 if phonenumbers.is_possible_number(number) else 0.0
 
 
-def _valid_anywhere(text: str) -> bool:
+def valid_anywhere(text: str) -> bool:
+    """Whether some numbering plan that we ask has this number; with a + that of its country."""
     import phonenumbers
 
     for region in REGIONS:

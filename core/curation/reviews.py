@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.clock import utc_now
-from core.curation.hits import Hit, Key, cells_of, entry, hits_of, looked
+from core.curation.hits import Hit, Key, cells_of, entry, hits_of, looked, name_models_of
 from core.datasets.service import Datasets
 from core.datasets.table import Table
 from core.errors import Conflict, Invalid, NotFound
@@ -150,7 +150,7 @@ class Reviews:
         found = hits_of(version["path"])
         going = {hit.type for hit in found if _decision(decided, hit) in ("accept", "edit")}
         among = [(hit, _decision(decided, hit)) for hit in found if hit.type in going]
-        arguments: dict[str, Any] = {"types": sorted(going)}
+        arguments: dict[str, Any] = {"types": sorted(going), **name_models_of(version["path"])}
         if any(decision == "open" for _, decision in among):
             arguments["only"] = [hit.named() for hit, decision in among if decision == "accept"]
         elif left := [hit.named() for hit, decision in among if decision == "reject"]:

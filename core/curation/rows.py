@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.datasets.files import Column
 from core.datasets.table import Table, quoted
-from core.datasets.values import BOOLEAN, INTEGER, NUMBER
+from core.datasets.values import BOOLEAN, INTEGER, LARGEST_EXACT, NUMBER, TEXT
 from core.errors import Invalid
 
 if TYPE_CHECKING:
@@ -122,6 +122,16 @@ class Rows:
         column = self.column(name)
         self.connection.execute(f"ALTER TABLE rows DROP COLUMN {quoted(name)}")
         self.columns.remove(column)
+
+    def to_text(self, name: str) -> None:
+        """Turn a column of numbers into one of texts that read as they did: 1.0 and 1 as 1."""
+        column = self.column(name)
+        cell = quoted(name)
+        whole = f"{cell} = trunc({cell}) AND abs({cell}) <= {LARGEST_EXACT}"
+        text = f"CASE WHEN {whole} THEN CAST(CAST({cell} AS BIGINT) AS VARCHAR)"
+        text = f"{text} ELSE CAST({cell} AS VARCHAR) END"
+        self.rewrite(f"SELECT * REPLACE (({text}) AS {cell}) FROM rows")
+        self.columns[self.columns.index(column)] = Column(name, column.role, TEXT)
 
     def keep(self, where: str, parameters: dict[str, Any] | None = None) -> int:
         """Remove every row for which the condition is not true; how many went."""

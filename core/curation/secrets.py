@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from core.curation.findings import Finding
-from core.curation.spans import Span, best, look_through, preview
+from core.curation.spans import Span, best, look_through, preview, searched
 from core.curation.tools import Tools
 from core.datasets.table import Table
 
@@ -122,6 +122,9 @@ PROSE = frozenset(_PROSE.split())
 ENTROPY_BITS = 3.0
 """Bits a character of a random hex string of 16 to 32 figures lie above, words well below."""
 
+KEY_COLUMN = re.compile(r"(?i)passw|secret|token|api.?key")
+COUNT_COLUMN = re.compile(r"(?i)count|used|usage|total|limit|tokens|max|tokeni[sz]er")
+
 _FORMS = tuple(
     (name, score, re.compile(NOT_BEFORE + form + NOT_AFTER)) for name, score, form in FORMS
 )
@@ -142,13 +145,21 @@ def detect(table: Table, tools: Tools) -> list[Finding]:
     Never the secret itself: `detail.preview` shows its ends, `detail.hash` six figures that find it
     again. Options: `columns` (all that hold text).
     """
-    return look_through(table, tools, anchors=ANCHORS, find=find, describe=_describe, kind="secret")
+    return look_through(
+        table,
+        tools,
+        anchors=ANCHORS,
+        find=lambda piece: [] if piece.figures else find(piece.text, piece.name),
+        describe=_describe,
+        kind="secret",
+        columns=searched(table.columns, numbers=False),
+    )
 
 
 def find(text: str, column: str = "") -> list[Span]:
     """The spans of secrets in a text, by position, none overlapping another."""
     found = [*_known(text), *_urls(text), *_assigned(text)]
-    if column and re.search(r"(?i)passw|secret|token|api.?key", column):
+    if column and KEY_COLUMN.search(column) and not COUNT_COLUMN.search(column):
         found += _whole_cell(text)
     return best(found)
 

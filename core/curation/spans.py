@@ -1,6 +1,6 @@
 """Spans: where in a cell something stands that should not, and how a whole version is searched.
 
-Knows: spans, marks, previews, the strings inside JSON cells, streaming over a table.
+Knows: spans, marks, previews, which cells are worth a look, streaming over a table.
 Does not know: what is looked for (`personal`, `secrets`), what is done about it.
 
 A mark is six hexadecimal digits of a sha256 over row, column and the words. It tells the hits of
@@ -12,20 +12,18 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from core.curation.cells import Path, Piece, pieces, words
 from core.curation.findings import Finding
 from core.curation.tools import Tools
 from core.datasets.table import Table
-from core.datasets.values import JSON, TEXT
+from core.datasets.values import INTEGER, JSON, NUMBER, TEXT
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +38,8 @@ class Span:
     """Characters, end excluded."""
 
 
-Find = Callable[[str, str], list[Span]]
-"""Takes a text and the name of its column, which says what kind of text it is."""
+Find = Callable[[Piece], list[Span]]
+"""Takes a text or number with what it is called, which says what kind of text it is."""
 
 
 def best(spans: Iterable[Span]) -> list[Span]:
@@ -73,53 +71,10 @@ def preview(text: str, *, head: int = 2, tail: int = 2) -> str:
     return f"{line[:head]}…{line[-tail:]}" if tail else f"{line[:head]}…"
 
 
-def strings(cell: str, kind: str) -> list[tuple[Path, str]]:
-    """The texts in a cell: the cell itself, or every string inside JSON, with the way to it."""
-    if kind != JSON:
-        return [((), cell)]
-    try:
-        value = json.loads(cell)
-    except (ValueError, RecursionError):
-        return [((), cell)]
-    return list(_strings(value, ()))
-
-
-def replaced(cell: str, kind: str, new: dict[Path, str]) -> str:
-    """The cell with some of its strings changed; JSON is written as the datasets write it."""
-    if () in new:
-        return new[()] if kind != JSON else _as_json_text(cell, new[()])
-    value = json.loads(cell)
-    for path, text in new.items():
-        place = value
-        for key in path[:-1]:
-            place = place[key]
-        place[path[-1]] = text
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _as_json_text(cell: str, text: str) -> str:
-    """A JSON cell that is one string stays one; broken JSON is changed as the text that it is."""
-    try:
-        json.loads(cell)
-    except (ValueError, RecursionError):
-        return text
-    return json.dumps(text, ensure_ascii=False)
-
-
-def _strings(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _strings(item, (*path, key))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _strings(item, (*path, index))
-
-
-def textual(columns: Iterable[Any]) -> list[tuple[str, str]]:
-    """Name and kind of every column that holds text, metadata included."""
-    return [(column.name, column.type) for column in columns if column.type in (TEXT, JSON)]
+def searched(columns: Iterable[Any], *, numbers: bool) -> list[tuple[str, str]]:
+    """Name and kind of every column that is looked at, metadata included: text, and numbers."""
+    kinds = (TEXT, JSON, INTEGER, NUMBER) if numbers else (TEXT, JSON)
+    return [(column.name, column.type) for column in columns if column.type in kinds]
 
 
 def possible(cells: pa.Array, pattern: str, kind: str = TEXT) -> Sequence[bool | None]:
@@ -144,9 +99,35 @@ def possible(cells: pa.Array, pattern: str, kind: str = TEXT) -> Sequence[bool |
     return found
 
 
-def hits(cell: str, kind: str, column: str, find: Find) -> list[tuple[Path, str, Span]]:
-    """Every hit in a cell: the way to its string, that string, the span in it."""
-    return [(path, text, span) for path, text in strings(cell, kind) for span in find(text, column)]
+def candidates(cells: pa.Array, anchors: str, kind: str, column: str) -> Sequence[bool | None]:
+    """Which cells of a column are worth a close look.
+
+    A column whose name is a clue always is, and in JSON a cell with such a key; a number that has
+    enough figures.
+    """
+    from core.curation.figures import least
+    from core.curation.personal_patterns import IN_JSON
+
+    if kind in (INTEGER, NUMBER):
+        import pyarrow.compute as pc
+
+        figures = least(words(column))
+        if figures is None:
+            return [False] * len(cells)
+        long: Sequence[bool | None] = pc.greater_equal(cells, 10 ** (figures - 1)).to_pylist()
+        return long
+    if named(column):
+        return [True] * len(cells)
+    return possible(cells, f"{anchors}|{IN_JSON}" if anchors and kind == JSON else anchors, kind)
+
+
+def hits(cell: Any, kind: str, column: str, find: Find) -> list[tuple[Path, str, Span]]:
+    """Every hit in a cell: the way to its text, that text, the span in it."""
+    return [
+        (piece.path, piece.text, span)
+        for piece in pieces(cell, kind, column)
+        for span in find(piece)
+    ]
 
 
 def look_through(
@@ -157,13 +138,13 @@ def look_through(
     find: Find,
     describe: Callable[[str, str, float, str], tuple[str, str]],
     kind: str,
+    columns: list[tuple[str, str]],
 ) -> list[Finding]:
-    """A finding for every distinct hit of every cell, by row.
+    """A finding for every distinct hit of every cell of these columns (name and kind), by row.
 
-    `anchors` is what a cell must have to be looked at closely; a column whose name is a clue
-    (`find` decides) is always. `describe(type, column, score, preview)` gives severity and message.
+    `anchors` is what a cell must have to be looked at closely (see `candidates`).
+    `describe(type, column, score, preview)` gives severity and message.
     """
-    columns = textual(table.columns)
     chosen = tools.options.get("columns")
     columns = [(name, form) for name, form in columns if chosen is None or name in chosen]
     total = max(table.count(), 1)
@@ -175,7 +156,7 @@ def look_through(
         indexes = batch.column("row_index").to_pylist()
         for name, form in columns:
             cells = batch.column(name)
-            wanted = possible(cells, anchors, form) if not named(name) else [True] * len(ids)
+            wanted = candidates(cells, anchors, form, name)
             for at, yes in enumerate(wanted):
                 cell = cells[at].as_py() if yes else None
                 if not cell:
@@ -194,7 +175,7 @@ def named(column: str) -> bool:
     """Whether the name of a column says that it holds personal data."""
     from core.curation.personal_patterns import COLUMN_CLUE
 
-    return COLUMN_CLUE.search(column.replace("_", " ")) is not None
+    return COLUMN_CLUE.search(words(column)) is not None
 
 
 def _findings(

@@ -3,6 +3,9 @@
 Each looks through the rows again as they are now, so that a recipe does the same to new data; what
 a person decided comes along as marks of hits (`spans.mark`), never as the words themselves.
 
+A column of numbers out of which something is taken becomes text: [PHONE] stands where the number
+was, the other cells read as before. A number in JSON becomes a string, a key another key.
+
 Knows: what stands in the place of a hit. Does not know: how hits are found, the store.
 """
 
@@ -10,16 +13,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.curation import personal, pseudonyms, secrets
 from core.curation.arguments import Argument
+from core.curation.cells import Piece, pieces, replaced
+from core.curation.name_models import NameModels
 from core.curation.rows import EXAMPLES, Report, Rows, Values
-from core.curation.spans import Span, best, mark, named, possible, preview, replaced, strings
-from core.curation.spans import textual as textual_columns
+from core.curation.rows import TYPES as STORED
+from core.curation.spans import Span, best, candidates, mark, preview, searched
 from core.curation.tools import Tools
+from core.datasets.values import TEXT
 from core.errors import Invalid
 from core.settings import Settings
 
@@ -33,7 +39,7 @@ AROUND = 30
 """Characters of context in a report's examples."""
 
 _SHARED = (
-    Argument("columns", "columns", "Columns", "All that hold text", required=False),
+    Argument("columns", "columns", "Columns", "All with text or numbers", required=False),
     Argument("types", "words", "Types", "All there are", required=False),
     Argument(
         "only", "records", "Only these hits", "row_id, column, hash of each", required=False
@@ -51,6 +57,13 @@ _SHARED = (
     Argument(
         "threshold", "number", "How sure at least", required=False,
         default=personal.THRESHOLD, least=0, most=1,
+    ),
+    Argument(
+        "spacy_model", "text", "spaCy model for names", "Name or folder, on this machine",
+        required=False,
+    ),
+    Argument(
+        "gliner_model", "text", "GLiNER model for names", "Folder, on this machine", required=False
     ),
 )  # fmt: skip
 ARGUMENTS = {"redact": _SHARED, "mask": _SHARED, "pseudonymise": _SHARED}
@@ -121,7 +134,9 @@ def home_of(tools: Tools) -> Path:
 class _Chosen:
     """Which hits a step takes out, and what people want in their place."""
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self, arguments: Mapping[str, Any], rows: Rows, columns: Sequence[tuple[str, str]]
+    ) -> None:
         types = arguments.get("types") or list(TYPES)
         unknown = sorted(set(types) - TYPES.keys())
         if unknown:
@@ -132,7 +147,11 @@ class _Chosen:
             )
         self.types = frozenset(types)
         given = arguments.get("threshold")
-        self.threshold = personal.THRESHOLD if given is None else float(given)
+        threshold = personal.THRESHOLD if given is None else float(given)
+        self._models = NameModels.of(arguments)
+        self._look = personal.looking(
+            rows.connection, columns, threshold=threshold, models=self._models
+        )
         only = arguments.get("only")
         self._only = None if only is None else _marks(only, "only")
         self._leave = _marks(arguments.get("leave") or (), "leave")
@@ -145,17 +164,20 @@ class _Chosen:
         return self._only is None
 
     def anchors(self) -> str:
-        """RE2: what a cell must have to be looked at."""
+        """RE2: what a cell must have to be looked at; "" where a model may find more in any."""
+        if self._models and self.types & personal.TYPES.keys():
+            return ""
         wanted = [part.ANCHORS for part in (personal, secrets) if self.types & part.TYPES.keys()]
         return "|".join(wanted)
 
-    def spans(self, text: str, column: str, row_id: str) -> list[Span]:
-        """The hits in a text that go."""
+    def spans(self, piece: Piece, column: str, row_id: str) -> list[Span]:
+        """The hits in a text or number that go."""
         found: list[Span] = []
+        text = piece.text
         if self.types & personal.TYPES.keys():
-            found += personal.find(text, column, threshold=self.threshold)
-        if self.types & secrets.TYPES.keys():
-            found += secrets.find(text, column)
+            found += self._look(piece)
+        if self.types & secrets.TYPES.keys() and not piece.figures:
+            found += secrets.find(text, piece.name)
         return best(
             span
             for span in found
@@ -202,21 +224,22 @@ class _Cleaner:
         self.counts: Counter[str] = Counter()
         self.examples: list[dict[str, Any]] = []
 
-    def cell(self, cell: str, kind: str, column: str, row_id: str, row_index: int) -> str:
-        """The cell without its hits."""
+    def cell(self, cell: Any, kind: str, column: str, row_id: str, row_index: int) -> Any:
+        """The cell without its hits; a number that is one becomes text."""
         for _ in range(ROUNDS if self.chosen.every else 1):
             new: dict[Any, str] = {}
-            for path, text in strings(cell, kind):
+            for piece in pieces(cell, kind, column):
                 spans = [
                     span
-                    for span in self.chosen.spans(text, column, row_id)
-                    if text[span.start : span.end] not in self._written
+                    for span in self.chosen.spans(piece, column, row_id)
+                    if piece.text[span.start : span.end] not in self._written
                 ]
                 if spans:
-                    new[path] = self._without(text, spans, row_id, column, row_index)
+                    new[piece.path] = self._without(piece.text, spans, row_id, column, row_index)
             if not new:
                 break
             cell = replaced(cell, kind, new)
+            kind = TEXT if kind in STORED else kind
         return cell
 
     def _without(
@@ -250,32 +273,63 @@ def _example(
 
 
 def _take_out(rows: Rows, arguments: Mapping[str, Any], tools: Tools, instead: Instead) -> Report:
-    """Do it to every textual column asked for; counts by type, examples that tell nothing."""
-    import pyarrow as pa
-
-    cleaner = _Cleaner(_Chosen(arguments), instead)
-    anchors = cleaner.chosen.anchors()
+    """Do it to every column asked for; counts by type, examples that tell nothing."""
     asked = arguments.get("columns")
     if asked is not None:
         for name in asked:
             rows.column(name)
-    kinds = {
-        name: kind for name, kind in textual_columns(rows.columns) if asked is None or name in asked
-    }
+    found = searched(rows.columns, numbers=True)
+    kinds = {name: kind for name, kind in found if asked is None or name in asked}
+    cleaner = _Cleaner(_Chosen(arguments, rows, list(kinds.items())), instead)
+    texts = {name: kind for name, kind in kinds.items() if kind not in STORED}
+    report = Report()
+    if texts:
+        report = rows.map(list(texts), _cleaning(cleaner, texts), check=tools.check)
+    for name, kind in kinds.items():
+        if kind in STORED:
+            _numbers(rows, cleaner, name, kind, tools, report)
+    report.counts = {**dict(cleaner.counts.most_common()), **report.counts}
+    report.examples = cleaner.examples
+    return report
+
+
+def _cleaning(
+    cleaner: _Cleaner, kinds: Mapping[str, str]
+) -> Callable[[dict[str, Values]], dict[str, Values]]:
+    """The function that takes a batch of rows and gives these columns without their hits."""
+    import pyarrow as pa
+
+    anchors = cleaner.chosen.anchors()
 
     def clean(batch: dict[str, Values]) -> dict[str, Values]:
         ids, indexes = batch["row_id"], batch["row_index"]
         new = {}
         for name, kind in kinds.items():
             values = list(batch[name])
-            wanted = possible(pa.array(values, pa.string()), anchors, kind)
+            cells = pa.array(values, None if kind in STORED else pa.string())
+            wanted = candidates(cells, anchors, kind, name)
             for at, cell in enumerate(values):
-                if cell and (wanted[at] or named(name)):
+                if cell and wanted[at]:
                     values[at] = cleaner.cell(cell, kind, name, ids[at], indexes[at])
             new[name] = values
         return new
 
-    report = rows.map(list(kinds), clean, check=tools.check) if kinds else Report()
-    report.counts = dict(cleaner.counts.most_common())
-    report.examples = cleaner.examples
-    return report
+    return clean
+
+
+def _numbers(
+    rows: Rows, cleaner: _Cleaner, name: str, kind: str, tools: Tools, report: Report
+) -> None:
+    """A column of numbers: it becomes text where a hit goes, and stays what it is where none is."""
+    clean = _cleaning(cleaner, {name: kind})
+    changed: list[tuple[int, str]] = []
+    for batch in rows.batches([name]):
+        tools.check()
+        new = clean(batch)[name]
+        both = zip(batch["row_index"], batch[name], new, strict=True)
+        changed += [(at, after) for at, before, after in both if isinstance(after, str)]
+    if changed:
+        rows.to_text(name)
+        rows.set_cells({name: changed})
+        report.changed += len(changed)
+        report.counts[f"{name} made text"] = 1
