@@ -37,6 +37,7 @@ ENTRIES: dict[str, Entry] = {
     "compare": Entry("Prompts", "Compare", "compare"),
     "models": Entry("Models", "Models", "deployed_code"),
     "finetune": Entry("Models", "Fine-tune", "model_training"),
+    "loop": Entry("Feedback", "Loop", "autorenew"),
     "overview": Entry("Observe", "Overview", "monitoring"),
     "latency": Entry("Observe", "Latency", "speed"),
     "quality": Entry("Observe", "Quality", "verified"),

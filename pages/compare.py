@@ -11,6 +11,7 @@ from app import (
     compare_grid,
     compare_head,
     compare_vote,
+    finetune_form,
     queries,
     run_drawer,
     text,
@@ -86,6 +87,11 @@ with page.actions:
         st.button("Vote blind", icon=":material/how_to_vote:", key="vote",
                   on_click=compare_vote.begin, args=(run,),
                   help="Two answers side by side without names: which is better?")  # fmt: skip
+    if ui.may("training.write") and st.button(
+        "Fine-tune on these rows", icon=":material/model_training:", key="fine-tune",
+        help="The form of a fine-tune, with this run's dataset, prompt and model",
+    ):  # fmt: skip
+        st.switch_page("../pages/finetune.py", query_params=finetune_form.asked_by(run))
     if len(run["variants"]) > 1 and ui.may("runs.write"):
         st.button("Next baseline", icon=":material/keep:", shortcut="b", key="next-baseline",
                   on_click=ui.guarded(next_baseline),

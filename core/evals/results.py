@@ -314,6 +314,13 @@ class Results:
 
 def pass_rates(store: Store, runs: Sequence[Row]) -> dict[str, list[float | None]]:
     """run id -> the pass rate of each variant in order, for a list of runs in one query."""
+    counts = pass_counts(store, runs)
+    return {run_id: [_rate(*count) for count in found] for run_id, found in counts.items()}
+
+
+def pass_counts(store: Store, runs: Sequence[Row]) -> dict[str, list[tuple[int, int]]]:
+    """run id -> how many rows passed and how many were judged, of each variant in order; a run has
+    `id` and `scorers`."""
     rows = store.rows(
         f"""
         WITH {JUDGED}
@@ -324,9 +331,9 @@ def pass_rates(store: Store, runs: Sequence[Row]) -> dict[str, list[float | None
         """,  # noqa: S608
         judging({run["id"]: parse_all(run["scorers"]) for run in runs}),
     )
-    found: dict[str, list[float | None]] = {run["id"]: [] for run in runs}
+    found: dict[str, list[tuple[int, int]]] = {run["id"]: [] for run in runs}
     for row in rows:
-        found[row["run_id"]].append(_rate(row["passed_count"], row["judged_count"]))
+        found[row["run_id"]].append((row["passed_count"], row["judged_count"]))
     return found
 
 

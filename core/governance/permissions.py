@@ -54,6 +54,7 @@ PAGES: dict[str, str] = {
     "compare": "workspace.read",
     "models": "workspace.read",
     "finetune": "workspace.read",
+    "loop": "workspace.read",
     "jobs": "workspace.read",
     "users": "users.write",
     "audit": "audit.read",
@@ -262,6 +263,7 @@ ACTIONS: dict[str, str] = {
     "finetunes.clone_config": "workspace.read",
     "finetunes.config_yaml": "workspace.read",
     "finetunes.compare": "training.write",
+    "finetunes.timeline": "workspace.read",
     "finetunes.archive": "training.write",
     # votes
     "votes.next": "votes.write",

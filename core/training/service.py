@@ -27,6 +27,7 @@ from core.training.config import TrainingConfig
 from core.training.curves import curve_rows, partial_result
 from core.training.folder import RunFolder
 from core.training.lineage import lineage
+from core.training.timeline import timeline
 
 if TYPE_CHECKING:
     from core.curation.reviews import Reviews
@@ -279,6 +280,11 @@ class Finetunes:
         if row["adapter_model_id"] is None:
             raise Conflict("It has no adapter yet.", hint="Resume it, or wait for its end.")
         return self._compare(actor, row)
+
+    @action
+    def timeline(self, actor: Actor, dataset_id: str) -> Rows:
+        """What happened with a task, oldest first: see `core.training.timeline.timeline`."""
+        return timeline(self._store, dataset_id)
 
     @action
     def archive(self, actor: Actor, finetune_id: str) -> None:
