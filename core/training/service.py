@@ -101,6 +101,7 @@ class Finetunes:
             **asked.payload(new_id("check"), asked.config, self._settings.device),
             "measure": bool(measure or config.get("measure")),
             "forecast": self.forecast(actor, config),
+            "model": {key: asked.base[key] for key in ("parameter_count", "details")},
         }
         title = f"Check {asked.config.name}"
         return self._jobs.start(actor, CHECK, title, payload, subject_id=asked.base["id"])
