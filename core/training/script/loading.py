@@ -47,7 +47,9 @@ def load_base(folder: str | Path, params: Params) -> Any:
     arXiv:2305.14314 for NF4, arXiv:2208.07339 for int8.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     on, number = device(), dtype(device())
     asked: dict[str, Any] = {}
     if params.quantization != "none":
@@ -66,7 +68,7 @@ def load_base(folder: str | Path, params: Params) -> Any:
     model = AutoModelForCausalLM.from_pretrained(
         str(folder),
         dtype=number,
-        attn_implementation="sdpa",
+        attn_implementation="sdpa",  # takes the masks that keep packed rows apart
         local_files_only=True,
         use_safetensors=True,
         trust_remote_code=False,

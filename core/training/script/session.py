@@ -47,7 +47,8 @@ def train(folder: RunFolder, config: dict[str, Any], params: Params) -> dict[str
     energy = hardware.Energy()
     if stop.asked():
         raise Stopped(saving.step_of(resume) if resume else 0)
-    total = trainer.steps_in_all(params, len(rows))
+    epoch_steps = trainer.steps_in_epoch(params, unit_count(params, rows))
+    total = trainer.steps_in_all(params, unit_count(params, rows))
     done = resume is not None and (saving.step_of(resume) >= total or watch.stopped_early)
     if not done:
         running.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -57,7 +58,7 @@ def train(folder: RunFolder, config: dict[str, Any], params: Params) -> dict[str
     if folder.writes:
         chosen = _publish(folder, watch, tokenizer, base, params)
         return {
-            **summary(watch, steps, steps / trainer.steps_in_epoch(params, len(rows))),
+            **summary(watch, steps, steps / epoch_steps),
             "adapter_step": saving.step_of(chosen),
             "energy_wh": watch_hours,
             "energy_basis": basis,
@@ -107,7 +108,9 @@ def build(
     stop: Stop,
 ) -> Any:
     """The trainer of the method, with a Watch as `watch`."""
-    every = cadence(params, trainer.steps_in_epoch(params, len(rows)), len(rows), len(held_out))
+    every = cadence(
+        params, trainer.steps_in_epoch(params, unit_count(params, rows)), len(rows), len(held_out)
+    )
     samples = Samples(tokenizer, folder.rows("eval"), params)
     watch = Watch(params, folder, stop, samples, every=every, has_eval=bool(held_out))
     running = make(params, model, tokenizer, rows, held_out, folder.checkpoints, [watch])
@@ -115,6 +118,11 @@ def build(
     running.watch = watch
     watch.trainer = running
     return running
+
+
+def unit_count(params: Params, rows: list[Any]) -> int:
+    """How many things batches are made of: rows, or packs of them."""
+    return len(trainer.items(params, rows)) if params.packing else len(rows)
 
 
 def make(
@@ -127,7 +135,7 @@ def make(
     callbacks: list[Any],
 ) -> Any:
     """The trainer of the method."""
-    args = trainer.arguments(params, checkpoints, len(rows))
+    args = trainer.arguments(params, checkpoints, unit_count(params, rows))
     if params.method == "sft":
         return trainer.build(params, model, tokenizer, rows, held_out, args, callbacks)
     from . import preferences
@@ -156,7 +164,7 @@ def _tell_start(
     trained, every = loading.counts(watch.trainer.accelerator.unwrap_model(watch.trainer.model))
     folder.event(
         "start",
-        total_steps=trainer.steps_in_all(params, len(rows)),
+        total_steps=trainer.steps_in_all(params, unit_count(params, rows)),
         epochs=params.epochs,
         train_rows=len(rows),
         eval_rows=len(held_out),

@@ -15,7 +15,8 @@ import torch
 from trl.trainer.sft_trainer import SFTTrainer
 
 from . import loading
-from .batches import FOR_THE_LOSS, Batch, Collator, Order, as_rows, table
+from .batches import FOR_THE_LOSS, Batch, Collator, Order, Row, as_rows, length, packed, table
+from .faults import Failure
 from .loss import add_answer_loss
 from .params import Params
 from .rows import Encoded
@@ -29,7 +30,8 @@ def arguments(params: Params, folder: Path, row_count: int) -> dict[str, Any]:
     on = loading.device()
     bf16 = loading.dtype(on) == torch.bfloat16
     steps = steps_in_all(params, row_count)
-    checkpointing = params.gradient_checkpointing
+    asked = params.gradient_checkpointing
+    checkpoints = asked == "on" or (asked == "auto" and on == "cuda")
     return {
         "output_dir": str(folder),
         "use_cpu": on == "cpu",
@@ -45,8 +47,8 @@ def arguments(params: Params, folder: Path, row_count: int) -> dict[str, Any]:
         "weight_decay": params.weight_decay,
         "max_grad_norm": params.max_grad_norm,
         "optim": optimizer(params, on),
-        "gradient_checkpointing": checkpointing == "on" or (checkpointing, on) == ("auto", "cuda"),
-        "gradient_checkpointing_kwargs": {"use_reentrant": False},
+        "activation_checkpointing": checkpoints,
+        "activation_checkpointing_kwargs": {"use_reentrant": False},
         "neftune_noise_alpha": params.neftune or None,
         "seed": params.seed,
         "data_seed": params.seed,
@@ -101,25 +103,22 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         self, *, params: Params, rows: Sequence[Encoded], held_out: Sequence[Encoded], **named: Any
     ) -> None:
         self.params = params
-        self.row_lengths = [len(row.input_ids) for row in rows]
+        self.items = items(params, rows)
         self.held_out = as_rows(held_out)
         self.seen_tokens = 0
         # TRL wants a dataset of arrow's to look at; the rows are read faster from a list
         super().__init__(train_dataset=table(rows[:1]), **named)
-        self.train_dataset = as_rows(rows)
+        self.train_dataset = self.items
         if loading.device() == "cpu":  # TRL makes QLoRA adapters bf16, which CPUs compute slowly
             for weight in self.model.parameters():
                 if weight.requires_grad:
                     weight.data = weight.data.float()
-        base = self.model.get_base_model()
-        add_answer_loss(base)
-        self.model_accepts_loss_kwargs = True
+        add_answer_loss(self.model.get_base_model())
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Order:
         group = self.params.batch_size * self.args.world_size
-        return Order(
-            self.row_lengths, group, self.params.seed, by_length=self.params.group_by_length
-        )
+        lengths = [length(item) for item in self.items]
+        return Order(lengths, group, self.params.seed, by_length=self.params.group_by_length)
 
     def _get_num_items_in_batch(self, batch_samples: list[Batch], device: Any) -> Any:
         count = torch.tensor(sum(len(batch["targets"]) for batch in batch_samples), device=device)
@@ -153,15 +152,16 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         size = self.args.per_device_eval_batch_size
         groups = [order[at : at + size] for at in range(0, len(order), size)]
         sums = torch.zeros(2, dtype=torch.float64)
-        was_training = self.model.training
-        self.model.eval()
+        model = self.model_wrapped if self.is_fsdp_enabled else self.model
+        was_training = model.training
+        model.eval()
         with torch.no_grad():
             for group in groups[self.args.process_index :: self.args.world_size]:
                 batch = self._prepare_inputs(self.data_collator([rows[i] for i in group]))
                 with self.compute_loss_context_manager():
-                    sums[0] += self.summed_loss(self.model, batch).item()
+                    sums[0] += self.summed_loss(model, batch).item()
                 sums[1] += len(batch["targets"])
-        self.model.train(was_training)
+        model.train(was_training)
         if self.args.world_size > 1:
             sums = self.accelerator.reduce(sums.to(self.args.device), "sum").cpu()
         metrics = {f"{prefix}_loss": float(sums[0] / sums[1].clamp(min=1))}
@@ -178,6 +178,40 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         """The registry writes one."""
 
 
+def items(params: Params, rows: Sequence[Encoded]) -> list[Row]:
+    """What a batch is made of: rows, or with packing packs of them."""
+    plain = as_rows(rows)
+    return packed(plain, params.max_length) if params.packing else plain
+
+
+def why_not_folded(model: Any, longest: int) -> str | None:
+    """Why rows must not stand in one sequence, None where they may.
+
+    They are kept apart by an attention mask. A state that is carried along a sequence knows no
+    mask, nor does attention in chunks; a window is no matter while all rows are within it.
+    """
+    config = model.config.get_text_config()
+    if getattr(model.get_base_model(), "_is_stateful", False):
+        return "it carries a state from token to token"
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if kinds - {"full_attention", "sliding_attention"} or getattr(
+        config, "attention_chunk_size", None
+    ):
+        return "not all of its layers attend through a mask"
+    if getattr(config, "_attn_implementation", None) not in ("sdpa", "eager"):
+        return f"its attention is {getattr(config, '_attn_implementation', None)}"
+    window = getattr(config, "sliding_window", None)
+    if window is not None and longest > window:
+        return f"it looks back {window} tokens and rows have up to {longest}"
+    return None
+
+
+def shareable(model: Any, params: Params) -> bool:
+    """Whether what rows begin with may be computed once: not where each row draws its own noise."""
+    dropout = max(config.lora_dropout for config in model.peft_config.values())
+    return params.neftune == 0 and dropout == 0
+
+
 def build(
     params: Params,
     model: Any,
@@ -190,6 +224,15 @@ def build(
     """The SFT trainer, ready to train."""
     from trl.trainer.sft_config import SFTConfig
 
+    foldable = why_not_folded(model, max(len(row.input_ids) for row in [*train_rows, *eval_rows]))
+    if params.packing and foldable is not None:
+        raise Failure(
+            "other",
+            "Rows cannot be packed for this model",
+            f"Packed rows would see each other: {foldable}.",
+            "Start it without packing: rows of like length stand together then.",
+            {"packing": False},
+        )
     return AnswerTrainer(
         params=params,
         rows=train_rows,
@@ -201,7 +244,12 @@ def build(
             max_length=None,
             packing=False,  # ours, see batches
         ),
-        data_collator=Collator(tokenizer.pad_token_id),
+        data_collator=Collator(
+            tokenizer.pad_token_id,
+            model.config.get_text_config().hidden_size,
+            fold=foldable is None,
+            share=shareable(model, params),
+        ),
         processing_class=tokenizer,
         callbacks=callbacks,
     )
