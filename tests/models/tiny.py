@@ -66,7 +66,14 @@ def _tokenizer() -> Any:
 
 
 def save_tiny_adapter(
-    folder: Path, base: Path, *, seed: int = 1, rank: int = 4, targets: Any = None, **changes: Any
+    folder: Path,
+    base: Path,
+    *,
+    seed: int = 1,
+    rank: int = 4,
+    std: float = 0.05,
+    targets: Any = None,
+    **changes: Any,
 ) -> Path:
     """A random LoRA adapter for the model in `base`, whose answers differ from the base's."""
     import torch
@@ -86,6 +93,6 @@ def save_tiny_adapter(
     with torch.no_grad():
         for name, weight in adapted.named_parameters():
             if "lora_B" in name:
-                weight.normal_(std=0.05)
+                weight.normal_(std=std)
     adapted.save_pretrained(folder)
     return folder
