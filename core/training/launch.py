@@ -161,8 +161,8 @@ Lathe's tests run this folder with `python`, with `torchrun` and `accelerate lau
 instance on the same machine.
 
 Not tried, for want of GPUs: more than one GPU, `fsdp.yaml`, the DeepSpeed files, several machines.
-Tests check only that accelerate and transformers read those files. On a machine without a GPU
-`fsdp.yaml` trains as `ddp.yaml` does: accelerate shards on accelerators alone. DeepSpeed must be
+Tests check only that accelerate reads those files as meant. On a machine without a GPU `fsdp.yaml`
+trains as `ddp.yaml` does: accelerate shards on accelerators alone. DeepSpeed must be
 installed (`pip install deepspeed`).
 
 `accelerate launch --cpu --num_processes 2` starts one process and says nothing: train.py refuses

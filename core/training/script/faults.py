@@ -128,8 +128,9 @@ def lighter(params: Params) -> dict[str, Any] | None:
     Half the batch with twice the accumulation is the same training; gradient checkpointing costs a
     third more time; shorter rows lose some of them.
     """
-    if params.batch_size > 1:
-        half = params.batch_size // 2
+    least = 2 if params.method == "kto" else 1  # KTO compares the rows of a batch
+    if params.batch_size > least:
+        half = max(least, params.batch_size // 2)
         return {
             "batch_size": half,
             "accumulation": min(1024, params.accumulation * -(-params.batch_size // half)),
