@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from core.models.engines import bags
 from core.models.engines.slots import Plan, Segment, SlotCache, attend, use
 
 
@@ -24,6 +25,28 @@ def test_a_shared_beginning_read_once_gives_the_same(lengths: list[int]) -> None
         use(cache)
         outs.append(attend(torch.nn.Identity(), query, key, value, None)[0])
     assert outs[0].shape == (1, rows, 6, 16)
+    torch.testing.assert_close(outs[0], outs[1])
+
+
+@pytest.mark.skipif(not bags.suits(torch.zeros(1)), reason="torch has no fast bags here")
+@pytest.mark.parametrize("shared", [0, 32])
+def test_sums_over_bags_give_what_products_give(
+    shared: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    lengths = [33, 57, 40, 90, 126]
+    key, value = torch.randn(2, 8, 2, 128, 16)
+    key[:, :, :shared], value[:, :, :shared] = key[:1, :, :shared], value[:1, :, :shared]
+    query = torch.randn(1, 6, 5, 16)
+    outs = []
+    for capable in (bags.CAPABLE, ()):
+        monkeypatch.setattr(bags, "CAPABLE", capable)
+        cache = SlotCache()
+        cache.plan = Plan(lengths, [], shared=shared)
+        cache.plan.place(torch.device("cpu"), torch.float32)
+        use(cache)
+        outs.append(attend(torch.nn.Identity(), query, key, value, None)[0])
+        assert (cache.plan.bags is None) is (not capable)
     torch.testing.assert_close(outs[0], outs[1])
 
 

@@ -73,7 +73,10 @@ class Memory(Protocol):
         """Take the row in, or say that it has to wait; a row alone is always taken."""
 
     def forward(self, decoding: Sequence[Row], reading: Sequence[tuple[Row, int]]) -> torch.Tensor:
-        """Scores, (rows, vocabulary): one row each for `decoding`, then for `reading`."""
+        """Scores, (rows, vocabulary): one row each for `decoding`, then for `reading`.
+
+        Where all that the rows want is the best token it may give these instead, (rows,).
+        """
 
     def promote(self, row: Row) -> None:
         """The row's prompt is read: from now on it decodes."""

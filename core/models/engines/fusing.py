@@ -3,8 +3,9 @@
 Knows: the pre-norm layer with a gated MLP that Llama, Mistral and Qwen2 share, and oneDNN's
 products with an activation, a factor or a summand taken along. Does not know: which model it is.
 A layer is replaced only where it is built like that and gives the same numbers; others stay.
-What is saved: queries, keys and values in one product; the norms' gains inside the weights;
-rotation as one product of complex numbers; no pass over memory for activation, gate and residual.
+What is saved: queries, keys and values in one product; the norms' gains and the scale of scores
+inside the weights; rotation as one product of complex numbers; no pass over memory for activation,
+gate and residual.
 """
 
 from __future__ import annotations
@@ -52,13 +53,14 @@ class FusedLayer(torch.nn.Module):  # type: ignore[misc]
         super().__init__()
         attention, mlp = layer.self_attn, layer.mlp
         self._index, self._is_last = attention.layer_idx, is_last
-        self._size, self._scale = attention.head_dim, attention.scaling
+        self._size = attention.head_dim
         self._heads = attention.q_proj.out_features // self._size
         self._shared = attention.k_proj.out_features // self._size
         self._before = _epsilon(layer.input_layernorm)
         self._between = _epsilon(layer.post_attention_layernorm)
         gain = layer.input_layernorm.weight
         turned = [_interleaved(p, self._size) for p in (attention.q_proj, attention.k_proj)]
+        turned[0] = _scaled(*turned[0], attention.scaling)
         parts = [*turned, (attention.v_proj.weight, attention.v_proj.bias)]
         biases = [bias for _, bias in parts if bias is not None]
         weight = torch.cat([weight for weight, _ in parts]) * gain
@@ -105,7 +107,7 @@ class FusedLayer(torch.nn.Module):  # type: ignore[misc]
         key, value = cache.update(
             both[:, self._heads :], read[:, turned:].transpose(0, 1)[None], self._index
         )
-        out, _ = attend(self, both[:, : self._heads], key, value, None, scaling=self._scale)
+        out, _ = attend(self, both[:, : self._heads], key, value, None, scaling=1.0)
         return out.reshape(count, -1)
 
 
@@ -231,6 +233,12 @@ def _interleaved(linear: Any, size: int) -> tuple[torch.Tensor, torch.Tensor | N
         return halves.transpose(1, 2).flatten(0, 2)
 
     return reorder(linear.weight), None if linear.bias is None else reorder(linear.bias)
+
+
+def _scaled(
+    weight: torch.Tensor, bias: torch.Tensor | None, factor: float
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    return weight * factor, None if bias is None else bias * factor
 
 
 def _turns(angles: tuple[torch.Tensor, torch.Tensor], plan: Plan) -> torch.Tensor:

@@ -29,6 +29,11 @@ class Sampler:
         else:
             self._random.manual_seed(generation.seed)
 
+    @property
+    def wants_best(self) -> bool:
+        """True where the likeliest token is all that is asked for."""
+        return self.greedy and self.top_logprobs is None
+
     def draw(self, scores: torch.Tensor) -> int:
         """A token from one row of scores, (vocabulary,)."""
         chances = torch.softmax(scores.float() / self._temperature, dim=-1)
@@ -51,7 +56,9 @@ class Drawn:
 
 
 def draw_all(scores: torch.Tensor, samplers: Sequence[Sampler]) -> list[Drawn]:
-    """One token a row of scores, (rows, vocabulary)."""
+    """One token a row of scores, (rows, vocabulary), or of tokens chosen already, (rows,)."""
+    if scores.dim() == 1:
+        return [Drawn(token) for token in scores.tolist()]
     best = torch.argmax(scores, dim=-1).tolist()
     return [
         _told(scores[i], sampler, best[i] if sampler.greedy else sampler.draw(scores[i]))

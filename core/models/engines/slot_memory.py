@@ -15,6 +15,7 @@ import torch
 
 from core.models.engines.batching import Row, forward_arguments
 from core.models.engines.prefix import WORTH_TOKENS, PrefixCache, shared_length
+from core.models.engines.screening import ScreenedHead
 from core.models.engines.slots import Plan, Segment, SlotCache, use
 
 PREFIX_BYTES = 128 * 1024**2
@@ -71,6 +72,11 @@ class SlotMemory:
         speaking = torch.tensor([*(at[id(row)] for row in decoding), *last], device=device)
         plan.speaking = speaking
         use(self._cache)
+        asked = [*decoding, *(row for row, _ in reading)]
+        head: Any = getattr(self._model, "lm_head", None)
+        choosing = isinstance(head, ScreenedHead) and all(r.sampler.wants_best for r in asked)
+        if isinstance(head, ScreenedHead):
+            head.choosing = choosing
         out = self._model(
             input_ids=torch.from_numpy(tokens)[None].to(device),
             position_ids=torch.from_numpy(positions)[None].to(device),
@@ -78,8 +84,8 @@ class SlotMemory:
             logits_to_keep=speaking,
             **forward_arguments(),
         )
-        logits: torch.Tensor = out.logits[0]
-        return logits
+        found: torch.Tensor = head.chosen if choosing else out.logits[0]
+        return found
 
     def promote(self, row: Row) -> None:
         keep = self._keep.pop(id(row), 0)

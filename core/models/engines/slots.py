@@ -17,6 +17,8 @@ import torch
 from transformers.cache_utils import Cache
 from transformers.modeling_utils import AttentionInterface
 
+from core.models.engines import bags
+
 ATTENTION = "lathe_slots"
 GROW_TOKENS = 64
 
@@ -49,6 +51,8 @@ class Plan:
     """The tokens whose scores are asked for; the last layer may leave out the others."""
     turns: tuple[torch.Tensor, torch.Tensor] | None = None
     """The model's cosines, and what `fusing` made of them for all layers."""
+    bags: bags.Bags | None = None
+    """What decoding rows sum, made in the first layer."""
 
     def __post_init__(self) -> None:
         count = len(self.lengths)
@@ -224,8 +228,10 @@ def _decode(
     rows, heads, size = query.shape
     shared = key.shape[1]
     own = slice(plan.shared, plan.longest)
-    keys, values = key[:rows, :, own], value[:rows, :, own]
-    grouped = query.reshape(rows, shared, heads // shared, size) * scale
+    keys = key[:rows, :, own]
+    grouped = query.reshape(rows, shared, heads // shared, size)
+    if scale != 1:
+        grouped = grouped * scale
     weights = torch.matmul(grouped, keys.transpose(2, 3))
     if plan.mask is not None:
         weights += plan.mask[..., own]
@@ -233,10 +239,19 @@ def _decode(
         common = key[0, :, : plan.shared].transpose(1, 2)
         weights = torch.cat([_together(grouped, common), weights], dim=-1)
     weights = torch.softmax(weights, dim=-1, dtype=torch.float32).to(query.dtype)
-    out = torch.matmul(weights[..., plan.shared :], values)
+    out = _summed(weights[..., plan.shared :], value, plan, own)
     if plan.shared:
         out += _together(weights[..., : plan.shared], value[0, :, : plan.shared])
     return out.reshape(rows, heads, -1)
+
+
+def _summed(weights: torch.Tensor, value: torch.Tensor, plan: Plan, own: slice) -> torch.Tensor:
+    """Weights (rows, heads, queries, own) times each row's own values."""
+    if not bags.suits(value):
+        return torch.matmul(weights, value[: len(weights), :, own])
+    if plan.bags is None:
+        plan.bags = bags.make(plan.positions, plan.shared, value, weights.shape[2])
+    return plan.bags.sums(weights, value)
 
 
 def _together(rows: torch.Tensor, common: torch.Tensor) -> torch.Tensor:

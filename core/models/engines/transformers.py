@@ -6,8 +6,9 @@ Knows: loading and tokenizing. Does not know: batching (`batching`), HTTP.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import torch
 
@@ -18,11 +19,14 @@ from core.models.engines.fusing import fuse
 from core.models.engines.packing import pack
 from core.models.engines.plain import PlainMemory
 from core.models.engines.sampling import Sampler
+from core.models.engines.screening import screen
 from core.models.engines.slot_memory import SlotMemory
 from core.models.engines.slots import ATTENTION
 from core.models.engines.text import TextAssembler
 from core.models.spec import WorkerSpec
 from core.processes import give_back_memory
+
+T = TypeVar("T")
 
 KV_BYTES = 1536 * 1024**2
 """Most key/value memory for many requests together; one request may always have its context."""
@@ -43,11 +47,10 @@ class TransformersEngine:
         self._tokenizer = _load_tokenizer(spec)
         self._tokenizing = threading.Lock()  # fast tokenizers refuse two threads at once
         progress("loading weights", 0.05)
-        model = _load_model(spec)
+        model = _in_a_thread_of_its_own(lambda: _prepared(spec))
         self._model = model
         config = model.config.get_text_config()
-        most = int(getattr(config, "max_position_embeddings", 0) or spec.context_length)
-        self.context_length = min(spec.context_length, most)
+        self.context_length = _context_length(spec, config)
         ragged = attends_to_everything(config, self.context_length)
         self.slots = spec.slots if ragged else min(spec.slots, PLAIN_SLOTS)
         self.facts: dict[str, Any] = {
@@ -56,10 +59,6 @@ class TransformersEngine:
             "batching": "ragged" if ragged else "one row at a time",
         }
         gpu = model.device.type != "cpu"
-        if not gpu:
-            if ragged:  # fused layers keep their keys and values in slots
-                fuse(model)
-            pack(model)
         give_back_memory()
         self._batcher = Batcher(
             self._memory(ragged),
@@ -142,6 +141,34 @@ class TransformersEngine:
             )
 
 
+def _prepared(spec: WorkerSpec) -> Any:
+    """The model as it computes: on a CPU with its layers fused and packed."""
+    model = _load_model(spec)
+    if model.device.type == "cpu":
+        config = model.config.get_text_config()
+        if attends_to_everything(config, _context_length(spec, config)):
+            fuse(model)  # fused layers keep their keys and values in slots
+            screen(model)
+        pack(model)
+    return model
+
+
+def _in_a_thread_of_its_own(work: Callable[[], T]) -> T:
+    """What the work gives, from a thread that ends with it.
+
+    OpenMP keeps a team of threads for each thread that ever computed. With the team of the one
+    that loaded left over beside the one that generates there are more threads than processors,
+    and libgomp then puts them to sleep after every operation: a fifth of a processor was idle.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(work).result()
+
+
+def _context_length(spec: WorkerSpec, config: Any) -> int:
+    most = int(getattr(config, "max_position_embeddings", 0) or spec.context_length)
+    return min(spec.context_length, most)
+
+
 def attends_to_everything(config: Any, context_length: int) -> bool:
     """True when every layer sees every token of the context: what the ragged batch needs."""
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
@@ -172,8 +199,11 @@ def _load_tokenizer(spec: WorkerSpec) -> Any:
 def _load_model(spec: WorkerSpec) -> Any:
     from transformers import AutoModelForCausalLM
 
+    from core.models.engines.adapting import lay_over, shared_base
     from core.models.engines.precision import load_arguments
 
+    if spec.adapter_path and (base := shared_base(spec)) is not None:
+        return lay_over(base, spec.adapter_path, merge=False).eval()
     model = AutoModelForCausalLM.from_pretrained(
         spec.path,
         local_files_only=True,
@@ -183,8 +213,6 @@ def _load_model(spec: WorkerSpec) -> Any:
         **load_arguments(spec.quantization, spec.device),
     )
     if spec.adapter_path:
-        from core.models.engines.adapting import lay_over
-
         model = lay_over(model, spec.adapter_path, merge=spec.quantization in ("fp32", "bf16"))
     return model.eval()
 
