@@ -18,15 +18,21 @@ HEIGHT = 250
 ROOM = 0.32  # of the way to the next comparison that the variants of one may take
 
 
-def votes(tally: Row, *, theme: Theme) -> Any:
+def votes(tally: Row, *, colours: Mapping[str, str], theme: Theme) -> Any:
     """One bar of rows by outcome: the second variant's wins, what neither won, the first's."""
     ink = INK[theme]
+    first, second = (
+        colours.get(tally[side]["model_name"]) or PALETTE[theme][place]
+        for place, side in enumerate(("first", "second"))
+    )
+    if first == second:  # one model with two prompts
+        first = next(colour for colour in PALETTE[theme] if colour != second)
     parts = [
-        (f"{tally['second']['name']} wins", tally["second_wins"], PALETTE[theme][0]),
+        (f"{tally['second']['name']} wins", tally["second_wins"], second),
         ("Tie", tally["ties"], ink["quiet"]),
         ("No majority", tally["split"], ink["line"]),
         ("Both bad", tally["both_bad"], ink["axis"]),
-        (f"{tally['first']['name']} wins", tally["first_wins"], PALETTE[theme][1]),
+        (f"{tally['first']['name']} wins", tally["first_wins"], first),
     ]
     figure = go.Figure(layout={"template": template(theme), "height": 104})
     for name, count, colour in parts:
@@ -36,7 +42,10 @@ def votes(tally: Row, *, theme: Theme) -> Any:
                 text=[text.count(count)], textposition="inside", insidetextanchor="middle",
                 textangle=0, hovertemplate=f"{safe(name)}: %{{x:,}} rows<extra></extra>",
             )  # fmt: skip
-    figure.update_layout(barmode="stack", bargap=0.1, hovermode="closest", margin={"t": 30, "b": 4})
+    figure.update_layout(
+        barmode="stack", bargap=0.1, hovermode="closest", margin={"t": 30, "b": 4},
+        legend={"traceorder": "normal"},
+    )  # fmt: skip
     figure.update_xaxes(visible=False, range=[0, tally["row_count"]])
     figure.update_yaxes(visible=False)
     return figure

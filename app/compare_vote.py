@@ -62,8 +62,12 @@ def show(run: Row, pair: tuple[str, str]) -> None:
     queue = "losses" if ui.param("rows") == "losses" else "all"
     wants_tally = ui.param("tally") is not None or not ui.may("votes.write")
     with ui.errors(stop=True):
-        progress = queries.read("votes", "progress", run["id"], pair, queue=queue)
         ballot = None if wants_tally else _next(run, pair, queue)
+        progress = (
+            ballot["progress"]
+            if ballot is not None
+            else queries.read("votes", "progress", run["id"], pair, queue=queue)
+        )
     _choices(run, pair, queue, progress)
     if ballot is None:
         if not wants_tally and not progress["row_count"]:
@@ -101,7 +105,7 @@ def _desk(run: Row, pair: tuple[str, str], queue: str) -> None:
         ballot = _next(run, pair, queue)
     if ballot is None:
         st.rerun()  # all is done: the tally belongs to the page
-    progress = queries.read("votes", "progress", run["id"], pair, queue=queue)
+    progress = ballot["progress"]
     if st.session_state.get(SHOWN, (None,))[0] != ballot["token"]:
         st.session_state[SHOWN] = (ballot["token"], time.monotonic())
     error = st.session_state.pop("_error", None)  # of a vote; the page's head is not run again
@@ -160,8 +164,9 @@ def _buttons(run: Row, pair: tuple[str, str], queue: str, ballot: Row, *, can_un
 
 def _inputs(inputs: dict[str, Any]) -> None:
     for name, value in inputs.items():
-        st.caption(text.escape(str(name)))
-        _text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        with st.container(gap="xxsmall"):
+            st.caption(text.escape(str(name)))
+            _text(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _text(shown: str) -> None:

@@ -53,8 +53,10 @@ def show(entries: Sequence[Row]) -> None:
     for place, entry in enumerate(reversed(entries)):
         icon, word, colour = KINDS[entry["kind"]]
         when, what, button = st.columns([2, 8, 2], vertical_alignment="top", gap="small")
-        when.markdown(f":gray[{text.relative(entry['at'])}]", help=text.absolute(entry["at"]))
-        with what:
+        when.markdown(
+            f":gray[{text.relative(entry['at'])}]  \n:gray[:small[{entry['at']:%d %b %Y %H:%M}]]"
+        )
+        with what, st.container(gap="xxsmall"):
             st.markdown(
                 f":{colour}-badge[:material/{icon}: {word}] **{text.escape(entry['title'])}**"
                 + (f" {state}" if (state := _state(entry)) else "")

@@ -14,7 +14,7 @@ from typing import Any
 import streamlit as st
 
 from app import charts_loop, compare_head, panels, queries, tables, text, ui
-from app.observe import theme
+from app.observe import model_colours, theme
 from core.evals.verdicts import TIES
 from core.store.database import Row
 
@@ -46,10 +46,11 @@ def show(
         )
         return
     first, second = tally["first"], tally["second"]
+    _verdict(tally)
     _strip(tally)
     panels.chart(
         f"Rows by what voters prefer, n = {text.count(tally['row_count'])}",
-        charts_loop.votes(tally, theme=theme()),
+        charts_loop.votes(tally, colours=model_colours(), theme=theme()),
         rows=_rows(tally),
         columns=OUTCOMES,
         key="vote-outcomes",
@@ -77,21 +78,27 @@ def _going_on(progress: Row, on_vote: Callable[[bool], None]) -> None:
             st.success("You have voted on every row.", icon=":material/check_circle:")
 
 
-def _strip(tally: Row) -> None:
+def _verdict(tally: Row) -> None:
+    """Who wins, in one sentence with its interval."""
     first, second, interval = tally["first"], tally["second"], tally["win_interval"]
+    if interval is None:
+        st.markdown("#### Neither is preferred on any row so far")
+        return
     decided = tally["first_wins"] + tally["second_wins"]
-    rate = text.NOT_ENOUGH
-    if interval is not None:
-        rate = text.percent_interval(tally["win_rate"], interval["low"], interval["high"])
-    agreed = tally["agreement"]
+    rate = text.percent_interval(tally["win_rate"], interval["low"], interval["high"])
+    rate = rate.replace("[", "\\[")
+    st.markdown(
+        f"#### {text.escape(second['name'])} wins {rate} of "
+        f"{text.plural(decided, 'decided row')} against {text.escape(first['name'])}",
+        help="Of the rows that one of the two won; in brackets the 95% interval (Wilson). Ties and "
+        "both bad do not enter. Every row counts once, by the most votes on it.",
+    )
+
+
+def _strip(tally: Row) -> None:
+    first, second, agreed = tally["first"], tally["second"], tally["agreement"]
     ui.metric_strip(
         [
-            ui.Metric(
-                f"Win rate of {text.escape(second['name'])}", rate,
-                help=f"Of the {text.plural(decided, 'row')} that one of the two won; in brackets "
-                "the 95% interval (Wilson). Ties and both bad do not enter. Every row counts once, "
-                "by the most votes on it.",
-            ),
             ui.Metric(f"{text.escape(second['name'])} wins", text.count(tally["second_wins"])),
             ui.Metric(f"{text.escape(first['name'])} wins", text.count(tally["first_wins"])),
             ui.Metric(
@@ -139,7 +146,7 @@ def _notes(tally: Row) -> None:
         f"{text.plural(tally['different_count'], 'row')} whose answers differ ({voters}); "
         f"{text.count(tally['same_count'])} more have the same answer twice.",
         f"Left was chosen {text.plural(tally['left_count'], 'time')}, right "
-        f"{text.count(tally['right_count'])}: each variant stood on each side as often.",
+        f"{text.count(tally['right_count'])}: each variant stood on either side equally often.",
     ]
     st.caption("  \n".join(parts))
     if tally["picked_count"]:

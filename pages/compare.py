@@ -60,8 +60,9 @@ def export_buttons() -> None:
 
 
 page = ui.page(
-    "Compare", "Which variant is better, on which rows, and could it be chance?", key="compare"
-)
+    "Compare", "Which variant is better, on which rows, and could it be chance?", key="compare",
+    actions_share=0.58,
+)  # fmt: skip
 runs = {row["id"]: row for row in queries.read("runs", "list", limit=200)}
 run_id = ui.param("run") or next(iter(runs), None)
 if run_id is None:
@@ -88,7 +89,7 @@ with page.actions:
                   on_click=compare_vote.begin, args=(run,),
                   help="Two answers side by side without names: which is better?")  # fmt: skip
     if ui.may("training.write") and st.button(
-        "Fine-tune on these rows", icon=":material/model_training:", key="fine-tune",
+        "Fine-tune", icon=":material/model_training:", key="fine-tune",
         help="The form of a fine-tune, with this run's dataset, prompt and model",
     ):  # fmt: skip
         st.switch_page("../pages/finetune.py", query_params=finetune_form.asked_by(run))

@@ -45,13 +45,19 @@ def strip(entries: list[Row], compared: list[Row]) -> None:
             ui.Metric("Fine-tunes", text.count(len(tunes)),
                       help=f"{text.count(done)} gave an adapter"),
             ui.Metric(
-                "Best pass rate, last comparison", text.percent(best[-1] if best else None),
-                delta=None if len(best) < 2 else f"{(best[-1] - best[0]) * 100:+.1f} points",
+                "Best pass rate", text.percent(best[-1] if best else None),
+                delta=change(best) if len(best) > 1 else None,
                 delta_note="than the first", series=best if len(best) > 2 else None,
-                help="Comparisons may be over other rows: see their intervals below.",
+                help="Of the best variant of the last comparison. Comparisons may be over other "
+                "rows: see their intervals below.",
             ),
         ]
     )  # fmt: skip
+
+
+def change(best: list[float]) -> str | None:
+    points = (best[-1] - best[0]) * 100
+    return None if round(points, 1) == 0 else f"{points:+.1f} points"
 
 
 def as_rows(compared: list[Row]) -> list[Row]:

@@ -90,9 +90,16 @@ def ballots(seed: str, rows: Sequence[str], pair: tuple[str, str]) -> list[Ballo
     found = []
     for number, row_id in enumerate(ordered):
         left, right = (one, other) if _one_is_left(seed, number) else (other, one)
-        token = _digest(seed, "token", row_id, left)[:16]
-        found.append(Ballot(row_id, left, right, token))
+        found.append(Ballot(row_id, left, right, _token(seed, row_id, left)))
     return found
+
+
+def proven(seed: str, row_id: str, token: str, pair: tuple[str, str]) -> Ballot | None:
+    """The ballot that this token was given out for; None: none was, or to somebody else."""
+    for left, right in (pair, pair[::-1]):
+        if secrets.compare_digest(token, _token(seed, row_id, left)):
+            return Ballot(row_id, left, right, token)
+    return None
 
 
 def seed_of(store: Store, run_id: str, pair: tuple[str, str], user_id: str) -> str:
@@ -135,6 +142,10 @@ def _one_is_left(seed: str, number: int) -> bool:
     block, place = divmod(number, BLOCK)
     shuffled = sorted(range(BLOCK), key=lambda n: _digest(seed, "side", str(block), str(n)))
     return shuffled.index(place) < BLOCK // 2
+
+
+def _token(seed: str, row_id: str, left: str) -> str:
+    return _digest(seed, "token", row_id, left)[:16]
 
 
 def _digest(*parts: str) -> str:

@@ -10,7 +10,7 @@ Knows: the table vote_preferences, pairs, permissions. Does not know: the table 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.clock import utc_now
@@ -25,6 +25,7 @@ from core.evals.ballots import (
     ballots,
     comparable,
     examples_of,
+    proven,
     seed_of,
 )
 from core.evals.cast_votes import CHOICES, SKIP, Pair
@@ -70,19 +71,18 @@ class Votes:
         """A row with two different answers that this person has not voted on; None: all done.
 
         `row_id`, `row_index`, `inputs`, `expected`, `left` and `right` (the answers), `token` for
-        `cast`; nothing in it tells which variant is which. `queue` is one of QUEUES; with
-        `skipped` the rows that were set aside come instead, and `row_id` asks for one row,
-        whether it was voted on or not. Conflict while the run goes on.
+        `cast`, and `progress` as `progress` gives it; nothing in it tells which variant is which.
+        `queue` is one of QUEUES; with `skipped` the rows that were set aside come instead, and
+        `row_id` asks for one row, whether it was voted on or not. Conflict while the run goes on.
         """
         run, pair, rows = self._looked(actor, run_id, pair, queue)
         done = self._own(actor, run_id, pair)
-        wanted = rows.of(queue)
+        wanted, state = rows.of(queue), SKIP if skipped else None
         for ballot in ballots(seed_of(self._store, run_id, pair, actor.id), rows.different, pair):
-            if row_id is not None:
-                if ballot.row_id == row_id:
-                    return self._shown(actor, run, ballot)
-            elif ballot.row_id in wanted and done.get(ballot.row_id) == (SKIP if skipped else None):
-                return self._shown(actor, run, ballot)
+            is_open = ballot.row_id in wanted and done.get(ballot.row_id) == state
+            if ballot.row_id == row_id if row_id is not None else is_open:
+                progress = _progress(rows, queue, done)
+                return {**self._shown(actor, run, ballot), "progress": progress}
         if row_id is not None:
             raise NotFound("That row has no two different answers to vote on.")
         return None
@@ -141,23 +141,12 @@ class Votes:
         `open_count`; `same_count` rows have the same answer twice, and `lost_count` is what the
         queue `losses` has. `can_undo` says whether there is a vote or skip to take back."""
         _, pair, rows = self._looked(actor, run_id, pair, queue)
-        wanted, done = rows.of(queue), self._own(actor, run_id, pair)
-        skipped = sum(done.get(row_id) == SKIP for row_id in wanted)
-        voted = sum(row_id in done for row_id in wanted) - skipped
-        return {
-            "row_count": len(wanted),
-            "voted_count": voted,
-            "skipped_count": skipped,
-            "open_count": len(wanted) - voted - skipped,
-            "same_count": rows.same_count,
-            "lost_count": len(rows.lost),
-            "can_undo": bool(done),
-        }
+        return _progress(rows, queue, self._own(actor, run_id, pair))
 
     @action
     def tally(self, actor: Actor, run_id: str, pair: Pair) -> Row:
         """How the pair stands by everybody's newest votes: what `verdicts.tally` gives, and
-        `first` and `second` (id, name, prompt_version_id), `voters` (user_id, name, vote_count),
+        `first` and `second` (id, name, model and prompt), `voters` (user_id, name, vote_count),
         `left_count` and `right_count` (how often each side was chosen, whatever stood there),
         `different_count` and `same_count` of the run's rows, and `picked_count`: rows of the tally
         that came up because the second variant had lost them: then it is no fair sample."""
@@ -309,12 +298,14 @@ class Votes:
         self, actor: Actor, run_id: str, pair: Pair, row_id: str, choice: str, token: str,
         reason: str, seconds: float | None, queue: str,
     ) -> str:  # fmt: skip
-        _, pair, rows = self._looked(actor, run_id, pair, queue)
+        if queue not in QUEUES:
+            raise Invalid(f"queue is one of {', '.join(QUEUES)}, not {queue!r}.", field="queue")
+        _, pair = self._pair(actor, run_id, pair)
         seed = seed_of(self._store, run_id, pair, actor.id)
-        seen = next((b for b in ballots(seed, rows.different, pair) if b.row_id == row_id), None)
-        if seen is None or seen.token != token:
+        seen = proven(seed, row_id, token, pair)
+        if seen is None:
             raise Conflict(
-                "This row is not shown like that any more.", hint="Look at it again, then vote."
+                "This row was not shown to you like that.", hint="Look at it again, then vote."
             )
         if len(reason) > MOST_REASON:
             raise Invalid(f"A reason has up to {MOST_REASON} characters.", field="reason")
@@ -357,7 +348,23 @@ class Votes:
 
     def _variant(self, run: Row, variant_id: str) -> Row:
         found: Row = next(v for v in run["variants"] if v["id"] == variant_id)
-        return {name: found[name] for name in ("id", "name", "prompt_version_id", "model_id")}
+        told = ("id", "name", "prompt_version_id", "model_id", "model_name")
+        return {name: found[name] for name in told}
+
+
+def _progress(rows: Comparable, queue: str, done: Mapping[str, str]) -> Row:
+    wanted = rows.of(queue)
+    skipped = sum(done.get(row_id) == SKIP for row_id in wanted)
+    voted = sum(row_id in done for row_id in wanted) - skipped
+    return {
+        "row_count": len(wanted),
+        "voted_count": voted,
+        "skipped_count": skipped,
+        "open_count": len(wanted) - voted - skipped,
+        "same_count": rows.same_count,
+        "lost_count": len(rows.lost),
+        "can_undo": bool(done),
+    }
 
 
 def _ordered(run: Row, pair: tuple[str, str]) -> tuple[str, str]:

@@ -49,7 +49,7 @@ def test_a_task_is_told_newest_first_with_what_comes_next(
     assert not page.exception
     shown = metrics(page)
     assert (shown["Comparisons"], shown["Blind votes"], shown["Fine-tunes"]) == ("1", "5", "0")
-    assert shown["Best pass rate, last comparison"] == "83.3 %"
+    assert shown["Best pass rate"] == "83.3 %"
     lines = [one.value for one in page.markdown if "-badge[" in one.value]
     assert [line.split("**")[1] for line in lines] == ["5 blind votes", "labels", "tickets v1"]
     asked: dict[str, Any] = {}
