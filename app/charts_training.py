@@ -60,6 +60,9 @@ def loss(rows: Sequence[Row], *, colours: Mapping[str, str], theme: Theme, x: st
                    name=f"{name}, base" if several else "Held-out rows, base model",
                    group=one)  # fmt: skip
     figure.update_yaxes(title_text="loss", rangemode="normal")
+    if not figure.data:  # an empty frame, not the axis of a number that nobody measured
+        figure.update_yaxes(range=[0, 1], showticklabels=False)
+        figure.update_xaxes(range=[0, 1], showticklabels=False)
     figure.update_xaxes(title_text=AXES[x], rangemode="tozero")
     return figure
 

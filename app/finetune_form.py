@@ -38,16 +38,25 @@ def begin_empty() -> None:
     _reopen(defaults())
 
 
-def begin_with(*, dataset: str | None, prompt: str | None, base: str | None = None) -> None:
-    """Open the form for a dataset version and a prompt version, as another page asks for it."""
+def begin_with(
+    *,
+    dataset: str | None = None,
+    prompt: str | None = None,
+    base: str | None = None,
+    method: str | None = None,
+) -> None:
+    """Open the form for a dataset version, a prompt version, a base or a method, as another page
+    asks for it; what is not named is as it fits."""
     draft = defaults()
     version = _dataset_version(dataset)
     if version is not None:
-        draft.update(dataset_version_id=version["id"], hold_out=_hold_out(version))
+        draft.update(_for_rows(version))
     if prompt:
         draft["prompt_version_id"] = prompt
     if base in {row["id"] for row in bases()}:
         draft["base_model_id"] = base
+    if method in METHODS:
+        draft["params"] = {"method": method}
     _reopen(draft)
 
 
@@ -84,19 +93,12 @@ def defaults() -> Row:
     if missing():
         return draft
     draft["base_model_id"] = bases()[0]["id"]
-    prompts = [p for p in queries.read("prompts", "list") if p["version_count"]]
-    datasets = queries.read("datasets", "list")
-    for dataset in datasets:
-        inputs = {column["name"] for column in dataset["columns"] if column["role"] == "input"}
-        fits = next((p for p in prompts if p["variables"] and inputs >= {*p["variables"]}), None)
-        if fits is not None:
-            newest = queries.read("prompts", "versions", fits["id"])[0]
-            draft["prompt_version_id"] = newest["id"]
-            break
-    else:
-        dataset = datasets[0]
-    version = queries.read("datasets", "version", dataset["newest_version_id"])
-    return {**draft, "dataset_version_id": version["id"], "hold_out": _hold_out(version)}
+    versions = [
+        queries.read("datasets", "version", dataset["newest_version_id"])
+        for dataset in queries.read("datasets", "list", limit=20)
+    ]
+    made = [_for_rows(version) for version in versions]
+    return {**draft, **next((one for one in made if one["prompt_version_id"]), made[0])}
 
 
 def draw() -> list[str]:
@@ -325,6 +327,18 @@ def splits_of(version: Row) -> list[str]:
         )  # fmt: skip
         return [str(row["name"]) for row in found["rows"]]
     return []
+
+
+def _for_rows(version: Row) -> Row:
+    """What of a draft goes by the rows: the version, what is held out, the prompt that fits."""
+    inputs = {column["name"] for column in version["columns"] if column["role"] == "input"}
+    prompts = [p for p in queries.read("prompts", "list") if p["version_count"]]
+    fits = next((p for p in prompts if p["variables"] and inputs >= {*p["variables"]}), None)
+    newest = queries.read("prompts", "versions", fits["id"])[0]["id"] if fits else None
+    return {
+        "dataset_version_id": version["id"], "hold_out": _hold_out(version), "train_split": None,
+        "prompt_version_id": newest,
+    }  # fmt: skip
 
 
 def _hold_out(version: Row) -> dict[str, Any]:

@@ -165,8 +165,7 @@ def exports(model_id: str, *, key: str) -> None:
                     )  # fmt: skip
         for export in made:
             label = KINDS.get(export["kind"], (export["kind"], ""))[0]
-            st.markdown(f"**{label}** :gray[{text.size(export['bytes'])}, "
-                        f"{text.relative(export['created_at'])}]")  # fmt: skip
+            st.markdown(f"**{label}** :gray[{_told(export)}]")
             st.code(str(export["path"]), language=None, wrap_lines=True)
             st.code(snippet(export["kind"], str(export["path"]), _base_path(model_id)),
                     language="bash" if export["kind"] == "gguf" else "python")  # fmt: skip
@@ -174,6 +173,15 @@ def exports(model_id: str, *, key: str) -> None:
         if card:
             with st.popover("Model card", icon=":material/description:"):
                 st.markdown(card)
+
+
+def _told(export: Row) -> str:
+    """Size, age, and how far its answers are from those of base and adapter, where measured."""
+    parts = [text.size(export["bytes"]), text.relative(export["created_at"])]
+    apart = export.get("max_logit_difference")
+    if apart is not None:
+        parts.append(f"logits differ from base and adapter by at most {text.significant(apart, 2)}")
+    return ", ".join(parts)
 
 
 def snippet(kind: str, path: str, base_path: str) -> str:

@@ -27,10 +27,11 @@ def draw(config: Row, check: Row | None, *, on_apply: Callable[[Row], None]) -> 
         return None
     if outline.get("why_not"):
         st.warning(text.escape(outline["why_not"]), icon=":material/block:")
-    forecast = None
+    report = measured(check, config)
+    forecast = (report or {}).get("memory")  # by the rows as they are
     with ui.errors():
-        forecast = ui.workbench().finetunes.forecast(ui.actor(), config)
-    ui.metric_strip(tiles(config, outline, forecast, measured(check, config)))
+        forecast = forecast or ui.workbench().finetunes.forecast(ui.actor(), config)
+    ui.metric_strip(tiles(config, outline, forecast, report))
     if forecast is not None:
         memory(forecast, on_apply)
     return dict(outline)
@@ -69,7 +70,9 @@ def tiles(config: Row, outline: Row, forecast: Row | None, report: Row | None) -
             "Memory, forecast", text.size(forecast["total_bytes"]) if forecast else text.NOTHING,
             delta=None if forecast is None or forecast["fits"] else "does not fit",
             good="down",
-            help=f"Of {text.size(forecast['free_bytes'])} free" if forecast else None,
+            help=f"Of {text.size(forecast['free_bytes'])} free. "
+            f"{'By the rows as they are' if report else 'If every row were the longest allowed'}."
+            if forecast else None,
         ),
         _time(report, count),
     ]  # fmt: skip

@@ -32,6 +32,11 @@ from core.store.database import Row
 from core.training.script.params import FIELDS
 
 EVERY_S = 2
+DOING = {
+    "starting": "Loading the model.",
+    "begun": "The base answers first: its loss is the one to get below.",
+}
+"""What the job's words mean, where they are short."""
 MOST_WITH = 7
 TAIL = 6_000
 CURVE_COLUMNS = {
@@ -102,8 +107,8 @@ def _status(row: Row) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(_state(row), width="stretch")
             _buttons(row)
-        total, done = row.get("progress_total"), row.get("progress_done") or 0
-        if going and total:
+        total, done = row["progress_total"] or 0, row["progress_done"] or 0
+        if going and total > 1:
             left = f" · {text.about(row['eta_s'])} left" if row.get("eta_s") else ""
             st.progress(min(1.0, done / total),
                         f"Step {text.count(done)} of {text.count(total)}{left}")  # fmt: skip
@@ -111,7 +116,8 @@ def _status(row: Row) -> None:
 
 def _state(row: Row) -> str:
     state = row["state"] or "queued"
-    message = text.escape(row.get("progress_message") or "") if state not in ENDED else ""
+    message = DOING.get(row["progress_message"] or "", row["progress_message"] or "")
+    message = text.escape(message.capitalize()) if state not in ENDED else ""
     if state == "cancelled":
         steps = row.get("checkpoint_steps") or []
         kept = f"Step {text.count(max(steps))} is kept." if steps else "No step is kept."
@@ -240,7 +246,8 @@ def tiles(row: Row, rows: Sequence[Row]) -> list[ui.Metric]:
     memory = _series(rows, "memory_bytes")
     most = result.get("peak_memory_bytes") or (max(memory) if memory else None)
     steps = max((one["step"] for one in rows), default=0)
-    total = row.get("progress_total") or result.get("steps")
+    total = result.get("steps") if row["state"] == "succeeded" else row["progress_total"]
+    total = total if (total or 0) > 1 else None  # a job that has not begun counts to one
     return [
         ui.Metric("Loss now", text.significant(_last(series["loss"])), series=series["loss"],
                   help="On the rows it is trained on, at the last step"),
@@ -253,7 +260,9 @@ def tiles(row: Row, rows: Sequence[Row]) -> list[ui.Metric]:
         ui.Metric("Speed", text.rate(_last(series["tokens_per_s"])),
                   series=series["tokens_per_s"], help="Tokens trained on per second"),
         ui.Metric("Memory, at most", text.size(most), help="Of the training process"),
-        ui.Metric("Steps", text.count(steps) + (f" of {text.count(total)}" if total else "")),
+        ui.Metric(
+            "Steps", f"{text.count(steps)} of {text.count(total)}" if total else text.count(steps)
+        ),
     ]  # fmt: skip
 
 

@@ -35,10 +35,10 @@ def set_up_sample() -> None:
 
 def seed_from_url() -> None:
     """Another page asked for a dataset and a prompt: once, so that a reload keeps what is typed."""
-    asked = {name: ui.param(name) for name in ("dataset", "prompt", "base")}
+    asked = {name: ui.param(name) for name in ("dataset", "prompt", "base", "method")}
     if any(asked.values()):
         finetune_form.begin_with(**asked)
-        ui.set_params(dataset=None, prompt=None, base=None)
+        ui.set_params(dataset=None, prompt=None, base=None, method=None)
 
 
 finetune_id = ui.param("id")
