@@ -370,7 +370,7 @@ def test_the_starter_learns_the_preferences_of_the_sample(
 
     lines = (FOLDER / "ticket-preferences.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [
-        pair(f"{r['subject']}. {r['body']}\nLabel:", r["chosen"], r["rejected"], r["id"])
+        pair(f"{r['subject']}\nLabel:", r["chosen"], r["rejected"], r["id"])
         for r in map(json.loads, lines)
     ]
     starter = home_folder(starter_home, by_slug("smollm2-135m-instruct")) / "safetensors"
