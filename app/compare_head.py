@@ -13,21 +13,25 @@ from app import text, ui, variant_form
 from app.compare_grid import LETTERS
 from core.evals.statistics import values_needed
 from core.generation import Generation
+from core.jobs.folder import ENDED
 from core.store.database import Row
 
 SURE, QUITE_SURE, DOUBTFUL = 0.001, 0.05, 0.2
 BASELINE = ":gray-badge[:material/keep: baseline]"
 
 
-def cards(run: Row, on_baseline: Callable[[str], None]) -> None:
-    """A card for each variant, beside each other; two rows of them above four."""
+def cards(
+    run: Row, on_baseline: Callable[[str], None], *, on_lost: Callable[[str], None] | None = None
+) -> None:
+    """A card for each variant, beside each other; two rows of them above four. `on_lost` opens the
+    rows that a variant broke, for people to vote on."""
     variants = run["variants"]
     per_row = len(variants) if len(variants) <= 4 else 3
     for begin in range(0, len(variants), per_row):
         columns = st.columns(per_row, gap="small")
         for place, column in enumerate(columns[: len(variants) - begin]):
             with column, st.container(border=True, gap="xsmall", height="stretch"):
-                _card(run, begin + place, on_baseline)
+                _card(run, begin + place, on_baseline, on_lost)
 
 
 def surely(versus: Row | None) -> str:
@@ -56,7 +60,10 @@ def points(versus: Row) -> str:
     return f"{said} [{_signed(interval['low'] * 100)}, {_signed(interval['high'] * 100)}]"
 
 
-def _card(run: Row, number: int, on_baseline: Callable[[str], None]) -> None:
+def _card(
+    run: Row, number: int, on_baseline: Callable[[str], None],
+    on_lost: Callable[[str], None] | None,
+) -> None:  # fmt: skip
     variant = run["variants"][number]
     is_baseline = variant["id"] == run["baseline_variant_id"]
     badge = f" {BASELINE}" if is_baseline else ""
@@ -77,6 +84,11 @@ def _card(run: Row, number: int, on_baseline: Callable[[str], None]) -> None:
         st.caption("The others are measured against this one.")
     else:
         _versus(variant["versus"])
+        broke = (variant["versus"] or {}).get("broke")
+        if on_lost is not None and broke and ui.may("votes.write") and run["state"] in ENDED:
+            st.button("Vote on the lost rows", key=f"lost-{number}", type="tertiary",
+                      icon=":material/how_to_vote:", on_click=on_lost, args=(variant["id"],),
+                      help="Blind, over the rows that this variant did not pass")  # fmt: skip
     if not is_baseline and ui.may("runs.write"):
         st.button(
             "Use as baseline",

@@ -44,12 +44,14 @@ def asked(run: Row) -> tuple[str, str] | None:
     return (ids[0], ids[1]) if len(ids) == 2 and len({*ids} & there) == 2 else None
 
 
-def begin(run: Row) -> None:
-    """Open the desk for the baseline and the first other variant; for a callback."""
+def begin(run: Row, lost_by: str | None = None) -> None:
+    """Open the desk for the baseline and the first other variant; with `lost_by`, for that variant
+    and the rows that it did not pass. For a callback."""
     ids = [variant["id"] for variant in run["variants"]]
     first = run["baseline_variant_id"] if run["baseline_variant_id"] in ids else ids[0]
-    other = next(variant_id for variant_id in ids if variant_id != first)
+    other = lost_by or next(variant_id for variant_id in ids if variant_id != first)
     _open(f"{first},{other}")
+    ui.set_params(rows="losses" if lost_by else None)
 
 
 def leave() -> None:

@@ -54,7 +54,7 @@ def show(entries: Sequence[Row]) -> None:
         icon, word, colour = KINDS[entry["kind"]]
         when, what, button = st.columns([2, 8, 2], vertical_alignment="top", gap="small")
         when.markdown(
-            f":gray[{text.relative(entry['at'])}]  \n:gray[:small[{entry['at']:%d %b %Y %H:%M}]]"
+            f":gray[{text.relative(entry['at'])}]  \n:small[:gray[{entry['at']:%d %b %Y %H:%M}]]"
         )
         with what, st.container(gap="xxsmall"):
             st.markdown(

@@ -61,7 +61,7 @@ def export_buttons() -> None:
 
 page = ui.page(
     "Compare", "Which variant is better, on which rows, and could it be chance?", key="compare",
-    actions_share=0.58,
+    actions_share=0.55,
 )  # fmt: skip
 runs = {row["id"]: row for row in queries.read("runs", "list", limit=200)}
 run_id = ui.param("run") or next(iter(runs), None)
@@ -118,7 +118,7 @@ if run["state"] not in ENDED:
 elif run["state"] != "succeeded":
     st.warning(f"The run is {run['state']}: rows are missing. Resume it on the Runs page.",
                icon=":material/warning:")  # fmt: skip
-compare_head.cards(run, set_baseline)
+compare_head.cards(run, set_baseline, on_lost=functools.partial(compare_vote.begin, run))
 
 search_place, show_place, pages_place = st.columns([2, 3, 4], vertical_alignment="bottom")
 search = search_place.text_input(

@@ -47,7 +47,8 @@ def strip(entries: list[Row], compared: list[Row]) -> None:
             ui.Metric(
                 "Best pass rate", text.percent(best[-1] if best else None),
                 delta=change(best) if len(best) > 1 else None,
-                delta_note="than the first", series=best if len(best) > 2 else None,
+                delta_note="than the first" if len(best) > 1 and change(best) else None,
+                series=best if len(best) > 2 else None,
                 help="Of the best variant of the last comparison. Comparisons may be over other "
                 "rows: see their intervals below.",
             ),

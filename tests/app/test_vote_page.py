@@ -118,7 +118,7 @@ def test_a_key_pressed_twice_is_one_vote(
 
 
 def test_the_lost_rows_alone_and_the_tally_in_between(pages: Pages, run: Row, pair: str) -> None:
-    page = pages.open("compare", run=run["id"], vote=pair, rows="losses")
+    page = press(pages.open("compare", run=run["id"]), "lost-1")
     assert "of 1 row voted on" in progress(page)
     assert "<script>" in "".join(answers(page)), "shown as text"
     press(page, "vote-both_bad")
