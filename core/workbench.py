@@ -49,6 +49,7 @@ from core.settings import Settings
 from core.store.database import Store
 from core.store.ingest import Ingest
 from core.store.spool import SpoolWriter
+from core.training.adapters import adapters_of
 from core.training.service import Finetunes
 
 __all__ = ["OWNER", "Workbench"]
@@ -112,10 +113,12 @@ class Workbench:
             "dataset.curate": recipes._finish,
         }
         versions = Versions(store, datasets, gates=[checks._gate],
-                            uses=[partial(runs_of, store)], vectors=vectors_of)  # fmt: skip
+                            uses=[partial(runs_of, store), partial(adapters_of, store)],
+                            vectors=vectors_of)  # fmt: skip
         runs = Runs(store, jobs, prompts, datasets, models, traces)
         finetunes = Finetunes(store, settings, jobs, prompts, datasets, models, reviews, runs)
-        finishers["finetune"] = finetunes._finish
+        finishers |= {"finetune": finetunes._finish, "run": finetunes._finish_run,
+                      "adapter.export": models._finish_export}  # fmt: skip
         models.in_use.append(finetunes._uses)
         ingest = Ingest(store)
         workbench = cls(

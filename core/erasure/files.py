@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.datasets.staging import DIFF_FILES, DIFFERS, STAGED
+from core.datasets.files import STAGED
+from core.datasets.staging import DIFF_FILES, DIFFERS
 from core.datasets.table import connect, quoted
 from core.erasure.identifier import Identifier
 from core.errors import LatheError
@@ -33,7 +34,7 @@ from core.store.files import read_json, write_atomic
 SKIPPED = {"keys", "secrets", "models", "certificates", "pseudonyms", "tmp"}
 """Folders of the home that hold no text about people, or are looked at by others."""
 SKIPPED_NAMES = re.compile(r"lathe\.(duckdb.*|lock)|cli-token|.*\.lock|lock")
-WEIGHTS = {".safetensors", ".gguf", ".npy", ".bin", ".png"}
+WEIGHTS = {".safetensors", ".gguf", ".npy", ".bin", ".png", ".pt", ".pth"}
 PACKED = {".gz", ".zst", ".zip", ".xlsx", ".xls"}
 BLOCK = 4 * 1024 * 1024
 OVERLAP = 1_000
@@ -121,9 +122,25 @@ def staged_files(unit: Path) -> list[str]:
 
 
 def drop_lines(path: Path, identifier: Identifier) -> None:
-    """Keep the lines of a small text file that do not have it."""
+    """Keep the lines of a small text file that do not have it, nor a part of it: a name may begin
+    on one line and end on the next."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    write_atomic(path, "".join(line for line in lines if not identifier.found(line)))
+    kept = [line for line in lines if not identifier.found(line)]
+    text = "".join(kept)
+    if identifier.found(text):  # only where lines meet
+        kept = _without_parts(kept, [match.span() for match in identifier.pattern.finditer(text)])
+    write_atomic(path, "" if identifier.found("".join(kept)) else "".join(kept))
+
+
+def _without_parts(lines: list[str], spans: list[tuple[int, int]]) -> list[str]:
+    """The lines that none of these spans of their joined text touches."""
+    kept, at = [], 0
+    for line in lines:
+        end = at + len(line)
+        if not any(start < end and at < stop for start, stop in spans):
+            kept.append(line)
+        at = end
+    return kept
 
 
 def exports_of(home: Path, version_ids: set[str]) -> list[Path]:

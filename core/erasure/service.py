@@ -39,6 +39,7 @@ from core.store.database import Row, Store
 from core.store.files import read_json, write_json
 from core.store.ingest import Ingest
 from core.store.spool import SpoolWriter
+from core.training.folder import RunFolder
 
 ROWS, MANIFESTS, PSEUDONYMS = "Dataset rows", "Manifests of versions", "Pseudonyms"
 PLACES = (
@@ -307,6 +308,11 @@ class Erasure:
         folder = self._store.home / "datasets" / dataset_id
         staged = [Held("Imports that wait", path, path) for path in folder.glob(".staged-*.json")]
         self._clear_files(None, staged, {*ids, *(s.content_hash for s, _ in survey.rows.values())})
+        for row in self._store.rows(
+            "SELECT id FROM finetunes WHERE list_contains($ids::VARCHAR[], dataset_version_id)",
+            {"ids": ids},
+        ):
+            RunFolder(self._store.home / "training" / row["id"]).forget_rows()
         told = {"deleted": {"at": utc_iso(), "certificate": made}}
         given = {"id": dataset_id, "report": json.dumps(told)}
         with self._store.transaction() as connection:  # last: until then the dataset is overdue

@@ -264,6 +264,8 @@ ACTIONS: dict[str, str] = {
     "finetunes.config_yaml": "workspace.read",
     "finetunes.compare": "training.write",
     "finetunes.timeline": "workspace.read",
+    "finetunes.export": "training.write",
+    "finetunes.exports": "workspace.read",
     "finetunes.archive": "training.write",
     # votes
     "votes.next": "votes.write",

@@ -149,6 +149,14 @@ class RunFolder:
                     if line.strip():
                         yield json.loads(line)
 
+    def forget_rows(self) -> None:
+        """Take the rows out, and what was answered to them: the dataset is to be deleted."""
+        shutil.rmtree(self.path / "data", ignore_errors=True)
+        if self.events_path.is_file():
+            kept = [event for event in self.events()[0] if event["kind"] != "sample"]
+            lines = (json.dumps(event, ensure_ascii=False) + "\n" for event in kept)
+            write_atomic(self.events_path, "".join(lines))
+
     def row_ids(self, part: str) -> list[str]:
         """The dataset's rows in a part, each once, in order."""
         return list(dict.fromkeys(str(row["id"]) for row in self.rows(part)))

@@ -8,8 +8,10 @@ a run does.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.clock import utc_now
@@ -20,13 +22,14 @@ from core.ids import new_id
 from core.jobs.folder import ENDED, JobFolder
 from core.jobs.service import Jobs
 from core.store.database import Row, Store
-from core.training import naming
+from core.training import card, exports, naming
 from core.training.asking import Asking, Resolved
-from core.training.comparing import Comparing, complete, outcome
+from core.training.comparing import Comparing, arrived, outcome
 from core.training.config import TrainingConfig
-from core.training.curves import curve_rows, partial_result
+from core.training.curves import curve_rows
 from core.training.folder import RunFolder
 from core.training.lineage import lineage
+from core.training.listing import Listing
 from core.training.timeline import timeline
 
 if TYPE_CHECKING:
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
 
 Rows = list[Row]  # inside the class `list` is the method
 Ids = list[str]
+ARRIVE_TRIES, ARRIVE_S = 100, 0.1
+"""So often, and so long in between, the figures of a run that has just ended are looked at."""
 JOB, CHECK, EXPORT = "finetune", "finetune.check", "adapter.export"
 
 
@@ -61,14 +66,12 @@ class Finetunes:
         self._store = store
         self._settings = settings
         self._jobs = jobs
-        self._datasets = datasets
         self._models = models
         self._runs = runs
         self._prompts = prompts
         self._asking = Asking(settings, prompts, datasets, models, reviews)
         self._comparing = Comparing(datasets, prompts, models, runs)
-        self._compared: dict[str, Row] = {}
-        """Comparisons that are over, by their run: figures that do not change any more."""
+        self._listing = Listing(store, jobs, datasets, models, runs)
 
     # before
 
@@ -165,45 +168,25 @@ class Finetunes:
         """Newest first, with the job's `state`, `progress_done`, `progress_total`, `eta_s`,
         `dataset_label`, `dataset_name`, `dataset_id`, `base_name`, `created_by_name`, `result`
         (its losses while it trains) and `comparison` with the base (None until it is over)."""
-        found = self._store.rows(
-            """
-            SELECT f.*, v.dataset_id, u.name AS created_by_name
-            FROM finetunes f
-                LEFT JOIN dataset_versions v ON v.id = f.dataset_version_id
-                LEFT JOIN users u ON u.id = f.created_by
-            WHERE ($archived OR f.archived_at IS NULL)
-              AND ($search = '' OR contains(lower(f.name), lower($search)))
-              AND ($base IS NULL OR f.base_model_id = $base)
-              AND ($dataset IS NULL OR v.dataset_id = $dataset)
-            ORDER BY f.id DESC LIMIT $limit
-            """,
-            {"archived": archived, "search": search.strip(), "base": base_model_id,
-             "dataset": dataset_id, "limit": limit},
+        return self._listing.rows(
+            actor, search=search, base_model_id=base_model_id, dataset_id=dataset_id,
+            archived=archived, limit=limit,
         )  # fmt: skip
-        names = {row["id"]: row["name"] for row in self._models.list(actor, archived=True)}
-        return [self._told(actor, row, names) for row in found]
 
     @action
     def get(self, actor: Actor, finetune_id: str) -> Row:
         """One as `list` gives it, with `config`, `warnings`, `checkpoint_steps`, `prompt_label`,
         `folder`, `error` with the `changes` it offers, and `sweep`: id and name of each member."""
-        row = self._row(finetune_id)
-        names = {one["id"]: one["name"] for one in self._models.list(actor, archived=True)}
-        folder = self._folder(finetune_id)
-        told = self._told(actor, row, names)
-        prompt = row["prompt_version_id"]
-        members = self._store.rows(
-            "SELECT id, name FROM finetunes WHERE sweep_id = $sweep ORDER BY id",
-            {"sweep": row["sweep_id"]},
-        )
+        told = self._listing.one(actor, finetune_id)
+        folder, prompt = self._folder(finetune_id), told["prompt_version_id"]
         return {
             **told,
             "warnings": folder.every_event("warning"),
             "checkpoint_steps": folder.checkpoints(),
             "prompt_label": self._prompts.version(actor, prompt)["label"] if prompt else None,
             "folder": str(folder.path),
-            "error": self._error(told, folder),
-            "sweep": members,
+            "error": _error(told, folder),
+            "sweep": self._listing.members(told["sweep_id"]),
         }
 
     @action
@@ -252,7 +235,7 @@ class Finetunes:
     def resume(self, actor: Actor, finetune_id: str) -> None:
         """Queue it again; it goes on from its last complete checkpoint."""
         row = self._row(finetune_id)
-        state = self._job_state(actor, row)["state"]
+        state = self._listing.state(actor, row)["state"]
         if state == "succeeded":
             raise Conflict("It is done already.", hint="Continue it with more epochs.")
         if row["job_id"] is None:
@@ -288,10 +271,33 @@ class Finetunes:
         return timeline(self._store, dataset_id)
 
     @action
+    def export(self, actor: Actor, model_id: str, kind: str, *, gguf_type: str = "f16") -> str:
+        """Start the job that writes an adapter as peft, merged or gguf; its id."""
+        model = self._models.get(actor, model_id)
+        base_id = model["base_model_id"] or model_id
+        base, said = self._models.get(actor, base_id), self._evaluation(actor, model_id)
+        card_text = "" if model["source"] != "adapter" else card.render(
+            model, base, evaluation=said, export=kind
+        )  # fmt: skip
+        payload = exports.payload(
+            self._store.home, model, base, kind, card=card_text, gguf_type=gguf_type
+        )
+        title = f"Export {model['name']} as {kind}"
+        job_id = self._jobs.start(actor, EXPORT, title, payload, subject_id=model_id)
+        record(self._store, actor, "finetunes.export", model_id, kind=kind)
+        return job_id
+
+    @action
+    def exports(self, actor: Actor, model_id: str) -> Rows:
+        """What was exported of an adapter: {kind, path, files, bytes, created_at}."""
+        self._models.get(actor, model_id)
+        return exports.listed(self._store.home, model_id)
+
+    @action
     def archive(self, actor: Actor, finetune_id: str) -> None:
         """Take it off the list; its folder, adapter and comparison stay."""
         row = self._row(finetune_id)
-        if self._job_state(actor, row)["state"] in ("queued", "running"):
+        if self._listing.state(actor, row)["state"] in ("queued", "running"):
             raise Conflict("It is being trained.", hint="Stop it first.")
         self._update(finetune_id, archived_at=utc_now())
         record(self._store, actor, "finetunes.archive", finetune_id)
@@ -315,6 +321,7 @@ class Finetunes:
                 user_id, row["name"], row["base_model_id"], folder.adapter_path, details
             )
             self._update(row["id"], adapter_model_id=row["adapter_model_id"])
+        self._write_card(actor, row, None)
         if config.evaluate and not self._comparing.why_not(actor, config, folder):
             try:
                 self._compare(actor, row)
@@ -322,6 +329,21 @@ class Finetunes:
                 self._job_folder(job_id).append_event(
                     "log", text=f"not compared with the base: {error.message}"
                 )
+
+    def _finish_run(self, job_id: str, value: dict[str, Any], user_id: str) -> None:
+        """After a run's job: where it compared an adapter with its base, the card says so."""
+        row = self._store.row(
+            "SELECT f.* FROM finetunes f JOIN jobs j ON j.subject_id = f.run_id WHERE j.id = $id",
+            {"id": job_id},
+        )
+        if row is None or row["adapter_model_id"] is None:
+            return
+        actor = Actor(id=user_id, name=user_id, role="engineer")
+        for _ in range(ARRIVE_TRIES):  # the last rows reach the database a moment later
+            summary = self._runs.summary(actor, row["run_id"])
+            if arrived(summary):
+                return self._write_card(actor, row, outcome(summary))
+            time.sleep(ARRIVE_S)
 
     def _uses(self, model_id: str) -> Ids:
         """Why a model cannot go: the fine-tunes that wait for it or train it, in words."""
@@ -336,6 +358,18 @@ class Finetunes:
         return [f"the fine-tune {row['name']} trains on it" for row in found]
 
     # helpers
+
+    def _write_card(self, actor: Actor, row: Row, evaluation: Row | None) -> None:
+        model = self._models.get(actor, row["adapter_model_id"])
+        base = self._models.get(actor, row["base_model_id"])
+        card.write(Path(model["adapter_path"]), card.render(model, base, evaluation=evaluation))
+
+    def _evaluation(self, actor: Actor, model_id: str) -> Row | None:
+        row = self._store.row(
+            "SELECT run_id FROM finetunes WHERE adapter_model_id = $id AND run_id IS NOT NULL",
+            {"id": model_id},
+        )
+        return self._listing.comparison(actor, row["run_id"]) if row else None
 
     def _add(
         self,
@@ -392,47 +426,6 @@ class Finetunes:
             raise
         return str(run_id)
 
-    def _told(self, actor: Actor, row: Row, names: dict[str, str]) -> Row:
-        version = self._datasets.version(actor, row["dataset_version_id"])
-        state = self._job_state(actor, row)
-        result = json.loads(row["result"]) if row["result"] else None
-        if result is None and state["state"] != "queued":
-            events = self._folder(row["id"]).every_event("step", "eval")
-            result = partial_result(events) or None
-        return {
-            **row,
-            **state,
-            "config": json.loads(row["config"]),
-            "result": result,
-            "dataset_id": version["dataset_id"],
-            "dataset_name": version["dataset_name"],
-            "dataset_label": version["label"],
-            "base_name": names.get(row["base_model_id"], row["base_model_id"]),
-            "comparison": self._comparison(actor, row["run_id"]),
-        }
-
-    def _comparison(self, actor: Actor, run_id: str | None) -> Row | None:
-        if run_id is None:
-            return None
-        if run_id not in self._compared:
-            try:
-                if self._runs.get(actor, run_id)["state"] != "succeeded":
-                    return None
-                summary = self._runs.summary(actor, run_id)
-            except NotFound:
-                return None  # its id is written down first
-            if not complete(summary):
-                return None
-            self._compared[run_id] = outcome(summary)
-        return self._compared[run_id]
-
-    def _error(self, told: Row, folder: RunFolder) -> Row | None:
-        if told["state"] not in ("failed", "interrupted") or told["error"] is None:
-            return None
-        said = (folder.result() or {}).get("error") or {}
-        changes = said.get("changes") if told["state"] == "failed" else None
-        return {**told["error"], "code": said.get("code"), "changes": changes}
-
     def _parent(self, config: TrainingConfig) -> str | None:
         if config.start_from is None:
             return None
@@ -452,15 +445,7 @@ class Finetunes:
         return free
 
     def _row(self, finetune_id: str) -> Row:
-        row = self._store.get("finetunes", finetune_id, noun="fine-tune")
-        found = self._store.row("SELECT name FROM users WHERE id = $id", {"id": row["created_by"]})
-        return {**row, "created_by_name": found["name"] if found else None}
-
-    def _job_state(self, actor: Actor, row: Row) -> Row:
-        if row["job_id"] is None:
-            return {**dict.fromkeys(_JOB_COLUMNS), "state": "interrupted"}
-        job = self._jobs.get(actor, row["job_id"])
-        return {ours: job[theirs] for ours, theirs in _JOB_COLUMNS.items()}
+        return self._listing.row(finetune_id)
 
     def _update(self, finetune_id: str, **values: Any) -> None:
         said = ", ".join(f"{name} = ${name}" for name in values)
@@ -470,19 +455,16 @@ class Finetunes:
         )
 
     def _folder(self, finetune_id: str) -> RunFolder:
-        return RunFolder(self._store.home / "training" / finetune_id)
+        return self._listing.folder(finetune_id)
 
     def _job_folder(self, job_id: str) -> JobFolder:
         return JobFolder(self._store.home / "jobs" / job_id)
 
 
-_JOB_COLUMNS = {
-    "state": "state",
-    "progress_done": "progress_done",
-    "progress_total": "progress_total",
-    "progress_message": "message",
-    "eta_s": "eta_s",
-    "error": "error",
-    "started_at": "started_at",
-    "ended_at": "ended_at",
-}
+def _error(told: Row, folder: RunFolder) -> Row | None:
+    """The job's error, with what the script offers to change."""
+    if told["state"] not in ("failed", "interrupted") or told["error"] is None:
+        return None
+    said = (folder.result() or {}).get("error") or {}
+    changes = said.get("changes") if told["state"] == "failed" else None
+    return {**told["error"], "code": said.get("code"), "changes": changes}
