@@ -64,6 +64,11 @@ def side_of(ballot: Row, answer: str) -> str:
     return "left" if ballot["left"].strip() == answer else "right"
 
 
+def there(ballot: Row | None) -> Row:
+    assert ballot is not None
+    return ballot
+
+
 def cast(world: World, actor: Actor, run_id: str, pair: Any, ballot: Row, choice: str) -> str:
     return str(
         world.workbench.votes.cast(
@@ -89,16 +94,14 @@ def rows_of(world: World, version: Row) -> list[Row]:
 def test_a_ballot_has_both_answers_and_nothing_that_says_whose_they_are(
     world: World, run_id: str, pair: tuple[str, str]
 ) -> None:
-    ballot = world.workbench.votes.next(ANN, run_id, pair)
-    assert ballot is not None
+    ballot = there(world.workbench.votes.next(ANN, run_id, pair))
     assert set(ballot) == {
         "row_id", "row_index", "inputs", "expected", "left", "right", "token", "progress",
     }  # fmt: skip
     assert ballot["inputs"] == {"text": f"ticket {ballot['row_index']:02}"}
     told = json.dumps(ballot)
     assert not any(word in told for word in (*pair, "base", "tuned"))
-    turned = world.workbench.votes.next(ANN, run_id, pair[::-1])
-    assert turned is not None
+    turned = there(world.workbench.votes.next(ANN, run_id, pair[::-1]))
     assert turned["token"] == ballot["token"], "whichever is named first"
     assert world.workbench.votes.next(ANN, run_id, pair) == ballot, "a reload shows the same"
 
@@ -163,8 +166,7 @@ def test_several_voters_are_one_row_each_and_agree_or_not(
 ) -> None:
     vote_all(world, ANN, run_id, pair)
     vote_all(world, BOB, run_id, pair)
-    ballot = world.workbench.votes.next(CID, run_id, pair)
-    assert ballot is not None
+    ballot = there(world.workbench.votes.next(CID, run_id, pair))
     cast(world, CID, run_id, pair, ballot, "both_bad")
     found = world.workbench.votes.tally(LEAD, run_id, pair)
     assert (found["vote_count"], found["row_count"], found["second_wins"]) == (19, 9, 9)
@@ -178,11 +180,9 @@ def test_the_newest_vote_counts_and_undo_brings_back_the_one_before(
 ) -> None:
     votes = world.workbench.votes
     assert votes.undo(ANN, run_id, pair) is None
-    ballot = votes.next(ANN, run_id, pair)
-    assert ballot is not None
+    ballot = there(votes.next(ANN, run_id, pair))
     cast(world, ANN, run_id, pair, ballot, "tie")
-    again = votes.next(ANN, run_id, pair, row_id=ballot["row_id"])
-    assert again is not None
+    again = there(votes.next(ANN, run_id, pair, row_id=ballot["row_id"]))
     assert again["token"] == ballot["token"], "the sides stay"
     cast(world, ANN, run_id, pair, again, "both_bad")
     assert votes.tally(ANN, run_id, pair)["both_bad"] == 1
@@ -199,14 +199,12 @@ def test_a_skipped_row_comes_last_and_is_no_vote(
     world: World, run_id: str, pair: tuple[str, str]
 ) -> None:
     votes = world.workbench.votes
-    ballot = votes.next(ANN, run_id, pair)
-    assert ballot is not None
+    ballot = there(votes.next(ANN, run_id, pair))
     votes.skip(ANN, run_id, pair, ballot["row_id"], ballot["token"])
     assert vote_all(world, ANN, run_id, pair) == 8
     assert votes.progress(ANN, run_id, pair)["skipped_count"] == 1
     assert votes.tally(ANN, run_id, pair)["row_count"] == 8
-    again = votes.next(ANN, run_id, pair, skipped=True)
-    assert again is not None
+    again = there(votes.next(ANN, run_id, pair, skipped=True))
     assert (again["row_id"], again["token"]) == (ballot["row_id"], ballot["token"])
     cast(world, ANN, run_id, pair, ballot, "tie")
     assert votes.next(ANN, run_id, pair, skipped=True) is None
@@ -216,8 +214,7 @@ def test_the_queue_of_losses_has_the_rows_that_the_second_did_not_pass(
     world: World, run_id: str, pair: tuple[str, str]
 ) -> None:
     votes = world.workbench.votes
-    ballot = votes.next(ANN, run_id, pair, queue="losses")
-    assert ballot is not None
+    ballot = there(votes.next(ANN, run_id, pair, queue="losses"))
     assert ballot["row_index"] == 1
     assert {ballot["left"], ballot["right"]} == {"billing", " no"}
     votes.cast(ANN, run_id, pair, ballot["row_id"], "tie", ballot["token"], queue="losses")
@@ -230,8 +227,7 @@ def test_the_queue_of_losses_has_the_rows_that_the_second_did_not_pass(
 
 def test_what_is_wrong_is_refused(world: World, run_id: str, pair: tuple[str, str]) -> None:
     votes = world.workbench.votes
-    ballot = votes.next(ANN, run_id, pair)
-    assert ballot is not None
+    ballot = there(votes.next(ANN, run_id, pair))
     with pytest.raises(Invalid, match="choice is one of"):
         cast(world, ANN, run_id, pair, ballot, "skip")
     with pytest.raises(Conflict, match="not shown to you like that"):
@@ -323,8 +319,7 @@ def test_the_policy_decides_what_is_a_preference(
     rows = sorted(different(world, run_id))
     for actor, choices in ((ANN, "ssttbs"), (BOB, "sftsb")):
         for row_id, choice in zip(rows, choices, strict=False):
-            ballot = votes.next(actor, run_id, pair, row_id=row_id)
-            assert ballot is not None
+            ballot = there(votes.next(actor, run_id, pair, row_id=row_id))
             first = side_of(ballot, "billing")
             second = "right" if first == "left" else "left"
             said = {"s": second, "f": first, "t": "tie", "b": "both_bad"}[choice]
@@ -392,8 +387,7 @@ def test_erasing_a_person_takes_the_reasons_with_the_rows(
 ) -> None:
     votes = world.workbench.votes
     for number, reason in enumerate(("Zelda Quince knows better", "shorter", "")):
-        ballot = votes.next(ANN, run_id, pair)
-        assert ballot is not None
+        ballot = there(votes.next(ANN, run_id, pair))
         votes.cast(
             ANN, run_id, pair, ballot["row_id"], "tie", ballot["token"], reason=reason,
             seconds=number,
