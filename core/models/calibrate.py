@@ -105,7 +105,7 @@ def busy_percent() -> float:
 
 def _row(row_id: str, pool: WorkerPool, spec: WorkerSpec, job: JobContext) -> dict[str, Any]:
     already_loaded = pool.find(spec) is not None
-    endpoint = pool.ensure(spec, cancelled=job.cancelled)
+    endpoint = pool.ensure(spec, cancelled=job.cancelled, alone=True)
     try:
         busy = busy_percent()
         if busy > choices.TOO_BUSY_PERCENT:

@@ -13,7 +13,7 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from starlette.applications import Starlette
@@ -24,6 +24,7 @@ from starlette.routing import Route
 
 from core.errors import Forbidden, Invalid, LatheError, NotFound
 from core.ids import new_id
+from core.models.adapter_http import AdapterHost
 from core.models.client import DETAILS_HEADER
 from core.models.engines import Delta, Engine, Event, Finished, Request
 from core.models.meter import Meter
@@ -37,8 +38,11 @@ PING = ": still here\n\n"
 class ModelServer:
     """The routes over one engine. `last_used_at` is monotonic, for whoever unloads idle models."""
 
-    def __init__(self, engine: Engine, model: str, api_key: str) -> None:
+    def __init__(
+        self, engine: Engine, model: str, api_key: str, *, host: AdapterHost | None = None
+    ) -> None:
         self.engine = engine
+        self.host = host
         self.model = model
         self.last_used_at = time.monotonic()
         self.in_flight_count = 0
@@ -55,6 +59,7 @@ class ModelServer:
                 Route("/v1/completions", self._guarded(self._completions), methods=["POST"]),
                 Route("/v1/embeddings", self._guarded(self._embeddings), methods=["POST"]),
                 Route("/v1/tokenize", self._guarded(self._tokenize), methods=["POST"]),
+                *(self.host.routes(self._guarded) if self.host is not None else ()),
             ]
         )
 
@@ -79,8 +84,9 @@ class ModelServer:
         return JSONResponse({"status": "ok", "in_flight": self.in_flight_count})
 
     async def _models(self, request: HttpRequest) -> Response:
-        entry = {"id": self.model, "object": "model", "created": 0, "owned_by": "lathe"}
-        return JSONResponse({"object": "list", "data": [entry]})
+        names = [self.model, *(self.host.names() if self.host is not None else ())]
+        entry = {"object": "model", "created": 0, "owned_by": "lathe"}
+        return JSONResponse({"object": "list", "data": [{"id": n, **entry} for n in names]})
 
     async def _tokenize(self, request: HttpRequest) -> Response:
         body = await _json(request)
@@ -110,11 +116,12 @@ class ModelServer:
         return await self._answer(request, asked, _Text)
 
     async def _answer(self, http: HttpRequest, asked: ChatBody, shape: type[_Shape]) -> Response:
-        if asked.model and asked.model != self.model:
+        name = asked.model or self.model
+        if name != self.model and (self.host is None or name not in self.host.names()):
             raise NotFound(f"This worker has {self.model!r}, not {asked.model!r}.")
-        wire = shape(self.model)
+        wire = shape(name)
         details = http.headers.get(DETAILS_HEADER) == "1"
-        events = self._events(asked.request)
+        events = self._events(asked.request, name)
         if asked.stream:
             # an error that comes at once is a status, not a broken stream
             first = await anext(events)
@@ -124,7 +131,7 @@ class ModelServer:
             return StreamingResponse(body, media_type="text/event-stream")
         return await self._whole(http, events, asked, wire, details)
 
-    async def _events(self, request: Request) -> AsyncIterator[Event | None]:
+    async def _events(self, request: Request, model: str) -> AsyncIterator[Event | None]:
         """What the engine tells, in this event loop; None when it is silent for a while.
 
         Leaving early stops the engine's work.
@@ -136,9 +143,9 @@ class ModelServer:
             with contextlib.suppress(RuntimeError):  # the loop has closed: nobody listens
                 loop.call_soon_threadsafe(queue.put_nowait, event)
 
-        with self._working():
+        with self._working(), self._engine_of(model) as engine:
             try:
-                self.engine.submit(request, sink)
+                engine.submit(request, sink)
                 while True:
                     try:
                         event = await asyncio.wait_for(queue.get(), PING_S)
@@ -150,6 +157,17 @@ class ModelServer:
                         return
             finally:
                 request.cancelled.set()
+
+    @contextlib.contextmanager
+    def _engine_of(self, model: str) -> Iterator[Engine]:
+        """The engine that answers for a name, kept until the request is over."""
+        if model == self.model or self.host is None:
+            yield self.engine
+            return
+        with self.host.asking(model) as engine:
+            if engine is None:
+                raise NotFound(f"{model!r} has just been unloaded.")
+            yield engine
 
     @contextlib.contextmanager
     def _working(self) -> Any:

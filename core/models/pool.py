@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import LatheError, ModelUnavailable, from_dict
+from core.models import sharing
 from core.models.client import is_busy
 from core.models.spec import Endpoint, WorkerSpec
 from core.processes import Detached
@@ -75,9 +76,11 @@ class WorkerPool:
         on_state: OnState | None = None,
         cancelled: Callable[[], bool] | None = None,
         remote_key: str = "",
+        alone: bool = False,
     ) -> Endpoint:
         """Where the model answers; starts a worker when there is none and waits until it is ready.
 
+        An adapter whose base is loaded the same way is attached to that worker, unless `alone`.
         Raises ModelUnavailable when it dies while loading or `cancelled` says so, and whatever
         error the worker reports. An endpoint spec has no worker: its own address comes back.
         """
@@ -86,6 +89,8 @@ class WorkerPool:
                 spec.base_url or "", remote_key, spec.path or spec.model_name, spec, spec.slots
             )
         folder = self._root / spec.key
+        if not alone and self._attached(spec, folder):
+            return self._endpoint(folder, spec)
         self._start_unless_alive(spec, folder)
         last: tuple[str, str, float | None] | None = None
         while True:
@@ -104,8 +109,13 @@ class WorkerPool:
 
     def start(self, spec: WorkerSpec) -> None:
         """Begin loading and return at once; `state` tells how far it is. Endpoints need none."""
-        if spec.engine != "endpoint":
-            self._start_unless_alive(spec, self._root / spec.key)
+        if spec.engine == "endpoint":
+            return
+        folder = self._root / spec.key
+        if not self._state(folder, spec).alive and self._host_for(spec) is not None:
+            threading.Thread(target=self._attach_or_start, args=(spec,), daemon=True).start()
+        else:
+            self._start_unless_alive(spec, folder)
 
     def find(self, spec: WorkerSpec) -> Endpoint | None:
         """Where the model answers, if it is loaded; starts nothing."""
@@ -134,14 +144,21 @@ class WorkerPool:
         found = []
         for state in self.states():
             if state.spec.model_id == model_id and state.state == "ready":
-                endpoint = self.find(state.spec)
-                if endpoint is not None and is_busy(endpoint):
+                folder, endpoint = self._root / state.key, self.find(state.spec)
+                busy = sharing.in_flight(self._root, folder, state.spec)
+                if busy or (busy is None and endpoint is not None and is_busy(endpoint)):
                     found.append(f"requests are in flight on {state.spec.label}")
         return found
 
     def stop(self, key: str) -> None:
         """End a worker: politely, then not. Frees all its memory; harmless when it is gone."""
         folder = self._root / key
+        if sharing.host_of(self._root, folder) is not None:
+            sharing.detach(
+                self._root, folder, WorkerSpec.from_dict(read_json(folder / "spec.json"))
+            )
+            write_json(folder / "state.json", {"state": "unloaded"})
+            return
         pid = (read_json(folder / "pid.json") or {}).get("pid")
         if pid is None or not is_locked(folder / "lock"):
             return
@@ -169,12 +186,40 @@ class WorkerPool:
             return ""
         return data[-size:].decode(errors="replace").strip()
 
+    def _host_for(self, spec: WorkerSpec) -> str | None:
+        """The key of a ready worker that an adapter can be attached to."""
+        if spec.adapter_path is None:
+            return None
+        alike = (s for s in self.states() if sharing.can_host(s.spec, spec) and s.state == "ready")
+        return next((state.key for state in alike), None)
+
+    def _attached(self, spec: WorkerSpec, folder: Path) -> bool:
+        """Whether the base's worker answers for an adapter, attached now if need be."""
+        if spec.adapter_path is None:
+            return False
+        state = self._state(folder, spec)
+        if state.alive and sharing.host_of(self._root, folder) is None:
+            return False  # it has a worker of its own
+        host = self._host_for(spec)
+        if state.state == "ready" or host is None:
+            return state.state == "ready"
+        with contextlib.suppress(ModelUnavailable):  # the base has gone meanwhile, or refused
+            sharing.attach(self._root, host, spec)
+            return True
+        return False
+
+    def _attach_or_start(self, spec: WorkerSpec) -> None:
+        with contextlib.suppress(LatheError):  # the worker's state says why
+            if not self._attached(spec, self._root / spec.key):
+                self._start_unless_alive(spec, self._root / spec.key)
+
     def _start_unless_alive(self, spec: WorkerSpec, folder: Path) -> None:
         with self._guard:
             self._reap()
             child = self._children.get(spec.key)
             if is_locked(folder / "lock") or (child is not None and child.running()):
                 return
+            sharing.detach(self._root, folder, spec)  # from here on it has its own
             write_json(folder / "spec.json", spec.to_dict(), mode=0o600)
             (folder / "ready.json").unlink(missing_ok=True)
             write_json(folder / "state.json", {"state": "starting"})
@@ -187,6 +232,9 @@ class WorkerPool:
             )
 
     def _state(self, folder: Path, spec: WorkerSpec) -> WorkerState:
+        hosted = sharing.host_of(self._root, folder)
+        if hosted is not None:
+            return self._hosted(hosted, spec)
         told = read_json(folder / "state.json") or {"state": "unloaded"}
         child = self._children.get(spec.key)
         alive = is_locked(folder / "lock") or (child is not None and child.running())
@@ -215,8 +263,24 @@ class WorkerPool:
             error=told.get("error"),
         )
 
+    def _hosted(self, told: dict[str, Any], spec: WorkerSpec) -> WorkerState:
+        """An adapter in its base's worker, whose memory is counted there."""
+        folder = self._root / told["key"]
+        host = WorkerSpec.from_dict(read_json(folder / "spec.json"))
+        return WorkerState(
+            key=spec.key,
+            spec=spec,
+            state="ready" if told["ready"] else "loading",
+            message=f"in the worker of {host.model_name}",
+            pid=(read_json(folder / "pid.json") or {}).get("pid"),
+            device=spec.device,
+            load_ms=told["load_ms"],
+        )
+
     def _endpoint(self, folder: Path, spec: WorkerSpec) -> Endpoint:
-        ready = read_json(folder / "ready.json")
+        hosted = sharing.host_of(self._root, folder)
+        answering = self._root / hosted["key"] if hosted is not None else folder
+        ready = read_json(answering / "ready.json")
         if ready is None:
             raise ModelUnavailable(f"{spec.label} has just been unloaded.", hint="Try again.")
         return Endpoint(

@@ -19,6 +19,7 @@ from typing import Any
 
 from core.clock import utc_iso
 from core.errors import LatheError, OutOfMemory
+from core.models.adapter_http import AdapterHost
 from core.models.engines import load
 from core.models.spec import WorkerSpec
 from core.store.files import FileLock, read_json, write_json
@@ -65,7 +66,7 @@ def serve(
     engine = load(spec, lambda text, done: _tell(folder, "loading", message=text, progress=done))
     load_ms = (time.perf_counter() - began) * 1000
     key = secrets.token_urlsafe(24) if api_key is None else api_key
-    server = ModelServer(engine, spec.model_name, key)
+    server = ModelServer(engine, spec.model_name, key, host=_host(spec, engine, folder))
     config = uvicorn.Config(
         server.app(),
         host="127.0.0.1",
@@ -97,7 +98,18 @@ def serve(
     try:
         asyncio.run(run())
     finally:
+        if server.host is not None:
+            server.host.close()
         engine.close()
+
+
+def _host(spec: WorkerSpec, engine: Any, folder: Path | None) -> AdapterHost | None:
+    """Room for adapters beside a base: only in a worker of the pool, for adapters of its home."""
+    if folder is None or spec.engine != "transformers" or spec.kind != "chat" or spec.adapter_path:
+        return None
+    from core.models.engines.hosting import Host
+
+    return AdapterHost(Host(spec, engine), folder.parent.parent / "models")
 
 
 async def _watch(web: Any, server: Any, spec: WorkerSpec, folder: Path | None) -> None:

@@ -47,7 +47,10 @@ def work(job: JobContext) -> dict[str, Any]:
     finally:
         lock.release()
     job.progress(STEPS, STEPS, "exported")
-    return {"model_id": asked["model_id"], **found(target)}
+    done = found(target)
+    return {name: done[name] for name in ("kind", "path", "files", "bytes")} | {
+        "model_id": asked["model_id"]
+    }
 
 
 def export(asked: dict[str, Any], tell: gguf_write.Tell) -> None:
