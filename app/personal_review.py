@@ -15,6 +15,7 @@ from typing import Any
 import streamlit as st
 
 from app import highlight, queries, text, ui
+from core.curation.cells import KEY
 from core.curation.steps.personal import TYPES
 from core.store.database import Row
 
@@ -123,7 +124,10 @@ def _head(hit: Mapping[str, Any], at: int, total: int) -> None:
 
 
 def _place(hit: Mapping[str, Any]) -> str:
-    return ".".join((hit["column"], *map(str, hit["path"])))
+    *way, last = (hit["column"], *hit["path"])
+    if last == KEY:
+        return f"{'.'.join(map(str, way))}, the key"
+    return ".".join(map(str, (*way, last)))
 
 
 def _text(hit: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from core.curation.analysis import is_outdated, record_path
 from core.curation.cells import pieces
 from core.curation.findings import findings_folder
+from core.curation.spans import public_path
 from core.datasets.table import Table, connect, quoted
 from core.store.files import read_json
 
@@ -129,7 +130,8 @@ def entry(hit: Hit, cell: Any, kind: str) -> dict[str, Any]:
     spans = detail["spans"]
     way = tuple(spans[0].get("path", ()))
     found = pieces(cell, kind, hit.column) if cell not in (None, "") else []
-    text = next((piece.text for piece in found if piece.path == way), "")
+    told = ((public_path(piece.path, hit.row_id, hit.column), piece.text) for piece in found)
+    text = next((text for path, text in told if path == way), "")
     left = max(0, spans[0]["start"] - AROUND)
     right = min(len(text), spans[0]["end"] + AROUND)
     return {

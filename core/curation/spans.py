@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ from core.datasets.values import INTEGER, JSON, NUMBER, TEXT
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+PLAIN_KEY = re.compile(r"(?!.*\d{5})[A-Za-z_$][A-Za-z0-9_$-]{0,40}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,19 @@ def mark(row_id: str, column: str, text: str) -> str:
     """Names a hit within its cell without giving it away."""
     told = f"{row_id}\0{column}\0{text}".encode(errors="surrogatepass")
     return hashlib.sha256(told).hexdigest()[:6]
+
+
+def public_path(path: Path, row_id: str, column: str) -> Path:
+    """The way to a text in JSON as a finding tells it: a key that is no plain word as its mark.
+
+    A key may be an address or a name itself, which no finding gives away.
+    """
+    return tuple(
+        f"#{mark(row_id, column, key)}"
+        if isinstance(key, str) and not PLAIN_KEY.fullmatch(key)
+        else key
+        for key in path
+    )
 
 
 def preview(text: str, *, head: int = 2, tail: int = 2) -> str:
@@ -207,7 +223,10 @@ def _findings(
                 "score": score,
                 "preview": shown,
                 "hash": sign,
-                "spans": [_as_dict(span, column, path) for path, _, span in places],
+                "spans": [
+                    _as_dict(span, column, public_path(path, row_id, column))
+                    for path, _, span in places
+                ],
             },
         )
 

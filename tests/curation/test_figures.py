@@ -17,11 +17,13 @@ from hypothesis import strategies as st
 from core.curation import personal, recognizers
 from core.curation.cells import KEY, pieces, replaced, words
 from core.curation.figures import find_figures, is_card, is_health, is_social
+from core.curation.spans import mark as sign
 from core.curation.steps.personal import mask, redact
 from core.curation.tools import Tools
 from core.datasets.table import Table
+from core.workbench import OWNER, Workbench
 from tests.curation.planting import table_of
-from tests.curation.versions import rows_of, values_of
+from tests.curation.versions import analysed, rows_of, values_of
 
 CARDS = [4111111111111111, 5500005555555559, 378282246310005, 6011111111111117, 4012888888881881]
 RANDOM = np.random.default_rng(7)
@@ -107,11 +109,12 @@ def test_numbers_keys_and_named_texts_in_json_are_looked_at(tmp_path: Path) -> N
     assert told == [
         (0, "phone", ["phone"]),
         (1, "credit_card", ["payment", "card"]),
-        (2, "email", ["jane.doe@example.com", KEY]),
+        (2, "email", [f"#{sign('row_2', 'data', 'jane.doe@example.com')}", KEY]),
         (3, "person", ["customer", "name"]),
         (5, "phone", [0, "user", "mobileNumber"]),
         (6, "credit_card", None),
     ]
+    assert "jane" not in json.dumps([f.to_dict() for f in found])
     rows = rows_of(table)
     report = redact(rows, {}, Tools(cache=tmp_path))
     after = [json.loads(cell) for cell in values_of(rows, "data")]
@@ -203,3 +206,18 @@ def test_many_numbers_take_seconds(tmp_path: Path) -> None:
     found = personal.detect(table, Tools(cache=tmp_path))
     assert time.process_time() - began < 15
     assert found == []
+
+
+def test_the_review_shows_numbers_and_keys_with_what_is_around_them(
+    workbench: Workbench,
+) -> None:
+    version = analysed(
+        workbench,
+        OWNER,
+        [{"phone": 4155550132, "data": {"jane.doe@example.com": {"visits": 3}}}, {"phone": 1}],
+    )
+    shown = workbench.reviews.queue(OWNER, version["id"])
+    assert [(hit["type"], hit["text"], hit["spans"]) for hit in shown] == [
+        ("email", "jane.doe@example.com", [{"start": 0, "end": 20}]),
+        ("phone", "4155550132", [{"start": 0, "end": 10}]),
+    ]
