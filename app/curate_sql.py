@@ -12,6 +12,7 @@ from typing import Any
 import streamlit as st
 
 from app import curate_recipe, queries, tables, text, ui
+from core.curation.console import MOST_CELL
 from core.datasets.table import quoted
 from core.datasets.values import escape_formula
 from core.store.database import Row
@@ -58,6 +59,12 @@ def _answer(version: Row, kept: dict[str, Any]) -> None:
     st.markdown(
         f"**{first}{text.plural(len(rows), 'row')}** in {text.milliseconds(kept['elapsed_ms'])}"
     )
+    if kept["cut"]:
+        rows_cut = text.plural(kept["cut"], "row")
+        st.caption(
+            f"{rows_cut} with cells of more than {text.count(MOST_CELL)} characters: texts are"
+            " cut, lists and objects left out."
+        )
     columns = {name: _column(name, rows) for name in kept["columns"]}
     tables.show(rows, columns, alt="What the query gave", height=400 if len(rows) > 10 else "auto")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):

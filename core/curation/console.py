@@ -32,6 +32,11 @@ LIMIT_ROWS = 1_000
 TIMEOUT_S = 10.0
 MEMORY = "512MB"
 MOST_CHARACTERS = 20_000
+MOST_CELL = 10_000
+"""Characters of one cell of an answer; a longer text is cut, a longer list or object left out."""
+MOST_ANSWER = 20_000_000
+"""Characters of a whole answer: what comes after is left out, as rows over the limit are."""
+FETCHED_ROWS = 100
 SOURCES = frozenset(
     {"BASE_TABLE", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST", "TABLE_FUNCTION"}
 )
@@ -47,6 +52,8 @@ class Answer:
     truncated: bool
     """True when there was more than the limit."""
     elapsed_ms: float
+    cut: int = 0
+    """How many rows have a cell that was too long to be given whole."""
 
 
 def check_query(sql: str, tables: frozenset[str] | set[str]) -> str:
@@ -82,22 +89,55 @@ def ask(
     checked = check_query(sql, set(tables))
     began = time.perf_counter()
     with _sandbox(tables) as connection, interrupted_after(connection, timeout_s):
-        cursor = _without_zones(connection.sql(f"FROM ({checked}\n) LIMIT {int(limit) + 1}"))
-        columns = cursor.columns
-        found = cursor.fetchall()
-    rows = [dict(zip(columns, row, strict=True)) for row in found[:limit]]
+        query = f"FROM ({checked}\n) LIMIT {int(limit) + 1}"
+        asked = connection.sql(query)  # bound, not run: its columns and their types
+        columns = asked.columns
+        found, more = _fetched(connection.execute(_shortened(asked, query)), limit)
+    rows = [dict(zip(columns, row, strict=False)) for row in found]
+    cut = sum(row[-1] for row in found)
     elapsed_ms = (time.perf_counter() - began) * 1000
-    return Answer(columns, rows, len(found) > limit, elapsed_ms)
+    return Answer(columns, rows, more, elapsed_ms, cut)
 
 
-def _without_zones(found: duckdb.DuckDBPyRelation) -> duckdb.DuckDBPyRelation:
-    """Times with a zone as plain UTC, as they are everywhere: DuckDB hands them out by pytz."""
-    zoned = [
-        f"CAST({quoted(name)} AS TIMESTAMP) AS {quoted(name)}"
-        for name, kind in zip(found.columns, found.types, strict=True)
-        if str(kind) == "TIMESTAMP WITH TIME ZONE"
-    ]
-    return found.select(f"* REPLACE ({', '.join(zoned)})") if zoned else found
+def _shortened(found: duckdb.DuckDBPyRelation, query: str) -> str:
+    """The query with every cell no longer than it may be, and as the last column whether one of
+    the row was.
+
+    Times with a zone become plain UTC, as they are everywhere: DuckDB hands them out by pytz.
+    """
+    chosen, long = [], []
+    for name, type_ in zip(found.columns, found.types, strict=True):
+        cell, kind = quoted(name), str(type_)
+        size = f"length(CAST({cell} AS VARCHAR))"
+        if kind in ("VARCHAR", "JSON"):
+            text = f"CAST({cell} AS VARCHAR)"
+            chosen.append(
+                f"CASE WHEN {size} > {MOST_CELL} THEN left({text}, {MOST_CELL}) || '…'"
+                f" ELSE {text} END AS {cell}"
+            )
+        elif kind == "BLOB" or kind.endswith("]") or kind.startswith(("STRUCT", "MAP", "UNION")):
+            chosen.append(f"CASE WHEN {size} > {MOST_CELL} THEN NULL ELSE {cell} END AS {cell}")
+        elif kind == "TIMESTAMP WITH TIME ZONE":
+            chosen.append(f"CAST({cell} AS TIMESTAMP) AS {cell}")
+            continue
+        else:
+            chosen.append(cell)
+            continue
+        long.append(f"coalesce({size} > {MOST_CELL}, false)")
+    return f"SELECT {', '.join(chosen)}, {' OR '.join(long) or 'false'} FROM ({query})"
+
+
+def _fetched(found: duckdb.DuckDBPyConnection, limit: int) -> tuple[list[tuple[Any, ...]], bool]:
+    """Rows up to the limit and to the size of an answer; whether there were more."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    while batch := found.fetchmany(FETCHED_ROWS):
+        for row in batch:
+            size += sum(len(str(value)) for value in row)
+            if len(rows) == limit or size > MOST_ANSWER:
+                return rows, True
+            rows.append(row)
+    return rows, False
 
 
 @contextmanager

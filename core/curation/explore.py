@@ -123,7 +123,7 @@ class Explore:
     ) -> dict[str, Any]:
         """One SELECT over `rows`, and over `signals` and `map` where they exist.
 
-        Returns columns, rows, truncated, elapsed_ms; raises Invalid, see `console`.
+        Returns columns, rows, truncated, elapsed_ms, cut; raises Invalid, see `console`.
         """
         version = self._datasets.version(actor, version_id)
         return asdict(ask(sql, self._tables(version), limit=min(limit, LIMIT_ROWS)))

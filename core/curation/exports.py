@@ -47,6 +47,8 @@ FORMATS: dict[str, str] = {
 }
 ALL = "all"
 SPLIT = "split"
+MOST_FILES = 100
+"""Splits that are written to files of their own, all of them open at once."""
 BATCH_ROWS = 2_000
 Rows = list[Row]
 
@@ -182,6 +184,15 @@ def _check(shape: str, format: str, table: Table, *, split: str | None, by_split
     if (split or by_split) and SPLIT not in {column.name for column in table.columns}:
         raise Invalid("These rows are not split.", field="split",
                       hint="Split them on the Curate page first.")  # fmt: skip
+    if by_split and (count := _split_count(table)) > MOST_FILES:
+        raise Invalid(f"These rows have {count:,} splits: a file each would be too many.",
+                      field="by_split", hint="Write one file, or one split of them.")  # fmt: skip
+
+
+def _split_count(table: Table) -> int:
+    with table.connect() as connection:
+        found = connection.execute(f"SELECT count(DISTINCT {quoted(SPLIT)}) FROM rows").fetchone()
+    return int(found[0]) if found else 0
 
 
 def _write(

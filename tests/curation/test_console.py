@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.curation.console import ask, check_query, interrupted_after
+from core.curation.console import MOST_ANSWER, MOST_CELL, ask, check_query, interrupted_after
 from core.errors import Invalid
 from tests.curation.test_checks import table_of
 
@@ -160,3 +160,34 @@ def test_the_file_stays_as_it_was(rows: dict[str, Path]) -> None:
 def test_whatever_is_typed_is_let_through_or_refused(sql: str) -> None:
     with contextlib.suppress(Invalid):  # anything else is a defect
         assert check_query(sql, {"rows"}) in sql
+
+
+def long(character: str, tens: int) -> str:
+    """An expression for so long a text, by functions that are let through."""
+    ten = character * 10
+    found = f"'{ten}'"
+    for _ in range(tens - 1):
+        found = f"replace({found}, '{character}', '{ten}')"
+    return found
+
+
+def test_a_cell_that_is_too_long_is_cut_and_said(rows: dict[str, Path]) -> None:
+    answer = ask(
+        f"SELECT {long('é', 6)} AS text, string_split({long('a', 5)}, 'b') AS list, 7 AS number,"
+        " 'x' AS short",
+        rows,
+    )
+    (row,) = answer.rows
+    assert row == {"text": "é" * MOST_CELL + "…", "list": None, "number": 7, "short": "x"}
+    assert answer.columns == ["text", "list", "number", "short"]
+    assert answer.cut == 1
+    plain = ask("SELECT 'x' AS a, [1, 2] AS b, NULL AS c", rows)
+    assert plain.rows == [{"a": "x", "b": [1, 2], "c": None}]
+    assert plain.cut == 0
+
+
+def test_an_answer_is_no_larger_than_it_may_be(rows: dict[str, Path]) -> None:
+    wide = ", ".join(f"{long('x', 4)} AS c{n}" for n in range(40))
+    answer = ask(f"SELECT {wide} FROM range(1000)", rows)
+    assert answer.truncated
+    assert 40 <= len(answer.rows) <= MOST_ANSWER / (40 * 10_000)

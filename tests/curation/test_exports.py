@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.curation.exports import FORMATS
+from core.curation.exports import FORMATS, MOST_FILES
 from core.curation.shapes import Skipped, plain_prompt, shaped, why_not
 from core.datasets.files import Column
 from core.errors import Conflict, Forbidden, Invalid, NotFound
@@ -300,3 +300,13 @@ def test_each_shape_says_what_it_takes() -> None:
     for shape in ("messages", "prompt-completion", "preference", "kto"):
         assert "takes" in str(why_not(shape, text))
     assert why_not("kto", [*COLUMNS, Column("good", "metadata", "boolean")]) is None
+
+
+def test_splits_without_number_are_no_files_without_number(workbench: Workbench) -> None:
+    rows = [{"q": f"row {n}", "split": f"s{n}"} for n in range(MOST_FILES + 1)]
+    version = imported(workbench, rows, {"q": "input", "split": "metadata"})
+    with pytest.raises(Invalid, match="101 splits") as caught:
+        workbench.exports.write(OWNER, version["id"], shape="rows", format="jsonl", by_split=True)
+    assert caught.value.field == "by_split"
+    made = workbench.exports.write(OWNER, version["id"], shape="rows", format="jsonl")
+    assert len(lines(made)) == MOST_FILES + 1
