@@ -241,11 +241,14 @@ PRESETS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 """What each changes of the defaults."""
 
+# Of pairs the length tells the kind: long answers are rejected for their words, short ones as
+# wrong. A batch of one kind teaches one thing, so the order is left to chance unless asked for.
+_PAIR_DEFAULTS: dict[str, Any] = {"learning_rate": 5e-5, "batch_size": 4, "accumulation": 2}
 METHOD_DEFAULTS: dict[str, dict[str, Any]] = {
     "sft": {},
-    "dpo": {"learning_rate": 5e-5, "batch_size": 4, "accumulation": 2},
-    "orpo": {"learning_rate": 5e-5, "batch_size": 4, "accumulation": 2},
-    "kto": {"learning_rate": 5e-5, "batch_size": 4, "accumulation": 2},
+    "dpo": {**_PAIR_DEFAULTS, "group_by_length": False},
+    "orpo": {**_PAIR_DEFAULTS, "group_by_length": False},
+    "kto": _PAIR_DEFAULTS,
 }
 
 
