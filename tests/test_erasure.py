@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -348,3 +350,26 @@ def test_every_text_column_of_the_schema_is_looked_through_or_named_as_plain(
         if plain is not None and name not in texts and name not in plain:
             unknown.append(f"{table}.{name}")
     assert unknown == []
+
+
+def test_a_name_on_two_lines_of_a_log_goes_with_both(world: World) -> None:
+    log = world.workbench.settings.home / "old.csv"
+    log.write_text("one\ncalled by Zelda\nQuince, twice\nfour\n", encoding="utf-8")
+    made = world.workbench.erasure.erase(OWNER, NAME)
+    assert log.read_text(encoding="utf-8") == "one\nfour\n"
+    assert made["verification"]["found"] == {}
+
+
+def test_no_job_begins_while_a_person_is_erased(world: World) -> None:
+    """A job that is queued in the middle of it waits for its end, and then runs."""
+    bench = world.workbench
+    with bench.datasets.making():
+        job_id = bench.jobs.start(OWNER, "selftest", "Reads", {"steps": 1})
+        stepping = threading.Thread(target=bench.supervisor.step)
+        stepping.start()
+        stepping.join(30)
+        time.sleep(1.2)  # two rounds of the supervisor's own thread, where there is one
+        assert bench.jobs.get(OWNER, job_id)["state"] == "queued"
+        assert bench.erasure.find(OWNER, NAME)["total"] == 0  # others may read
+    until_done(bench, job_id)
+    assert bench.jobs.get(OWNER, job_id)["state"] == "succeeded"

@@ -18,6 +18,7 @@ from typing import Any
 
 from core.clock import iso, utc_now
 from core.datasets.files import UNFINISHED, Column, Written, disk_full, is_disk_full
+from core.datasets.sweeping import sweep
 from core.errors import Conflict, Invalid, NotFound
 from core.governance.audit import record
 from core.governance.permissions import Actor
@@ -49,6 +50,7 @@ class Commits:
                 shutil.rmtree(torn, ignore_errors=True)
             else:
                 torn.unlink(missing_ok=True)  # an import that a crash cut off
+        sweep(store)
 
     def commit_written(
         self,

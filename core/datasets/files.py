@@ -22,6 +22,7 @@ from typing import Any
 from core.datasets.mapping import Field
 from core.errors import LatheError
 
+STAGED = ".staged-"  # how the files of an import begin that waits to be accepted
 UNFINISHED = ".importing-"  # how a file begins that is not a version yet
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -52,7 +52,14 @@ class Datasets(Commits):
     ) -> None:
         super().__init__(store)
         self._import_folders = tuple(import_folders)
-        self._staging = Staging(store, self, jobs or Jobs(store))
+        self._jobs = jobs or Jobs(store)
+        self._staging = Staging(store, self, self._jobs)
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[None]:
+        """Hold off every new version and every job that has not begun while the block runs."""
+        with self._jobs.held(), super().making():
+            yield
 
     @action
     def list(

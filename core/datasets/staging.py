@@ -19,7 +19,7 @@ from typing import Any
 from core.clock import iso, utc_iso
 from core.datasets.commits import Commits, checked_name
 from core.datasets.diff import Diff
-from core.datasets.files import Column, Written
+from core.datasets.files import STAGED, Column, Written
 from core.datasets.import_job import DIFFERENCE
 from core.datasets.locations import is_location, location_of
 from core.datasets.mapping import ColumnMapping, fields_of
@@ -34,7 +34,6 @@ from core.store.database import Row, Store
 from core.store.files import inside, read_json, write_json
 
 KIND = "dataset.import"
-STAGED = ".staged-"
 DIFFERS = ".differs-"
 DIFF_FILES = (".parquet", ".json")
 

@@ -21,10 +21,9 @@ from typing import Any
 
 from core.clock import utc_iso
 from core.curation.embeddings import key_of
-from core.datasets.files import UNFINISHED, Column, Written
+from core.datasets.files import STAGED, UNFINISHED, Column, Written
 from core.datasets.service import Datasets
 from core.datasets.snapshots import write_snapshot
-from core.datasets.staging import STAGED
 from core.datasets.table import Table, connect, quoted
 from core.erasure.files import staged_files
 from core.erasure.identifier import Identifier

@@ -6,9 +6,11 @@ Knows: the jobs table and the folders. Does not know: what the work is.
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
 import shutil
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 from core.clock import iso, utc_now
@@ -28,9 +30,21 @@ class Jobs:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._wake = threading.Event()
+        self._starting = threading.RLock()
+        """Held while jobs are started, and by `held` while none may be."""
         self._secrets: dict[str, str] = {}
         """Of jobs that wait for their process. They are nowhere else: one is gone with this
         process, and after the first start."""
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """No job begins while the block runs: what is queued waits; what runs goes on.
+
+        For whoever rewrites the files that jobs read.
+        """
+        with self._starting:
+            yield
+        self._wake.set()
 
     @action
     def start(

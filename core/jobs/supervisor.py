@@ -174,6 +174,15 @@ class Supervisor:
         return result.get("error")
 
     def _start_queued(self) -> None:
+        """What is queued and fits; nothing while somebody holds the jobs off (`Jobs.held`)."""
+        if not self._jobs._starting.acquire(blocking=False):
+            return
+        try:
+            self._start_fitting()
+        finally:
+            self._jobs._starting.release()
+
+    def _start_fitting(self) -> None:
         rows = self._store.rows(
             "SELECT id, kind, state FROM jobs WHERE state IN ('queued', 'running') ORDER BY id"
         )
