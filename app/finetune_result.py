@@ -216,7 +216,7 @@ def _export_job(model_id: str) -> Row | None:
     asked = st.session_state.get(f"export-job-{model_id}")
     for job in ui.workbench().jobs.list(ui.actor(), kind="adapter.export"):
         if job["id"] == asked or job.get("subject_id") == model_id:
-            found: Row = job
+            found: Row = ui.workbench().jobs.get(ui.actor(), job["id"])
             return found
     return None
 
