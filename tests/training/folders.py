@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from tests.models.tiny import save_tiny_model
 
 SCRIPT = PROJECT_ROOT / "core" / "training" / "script"
 COLOURS = ("red", "green", "blue", "black", "white", "brown")
+DROPOUT = {"dropout": 0.1, "save_every": 2, "eval_every": 4}
+"""Params of a run that would show a resume that is not exact."""
 THINGS = ("fox", "dog", "sky", "sea", "leaf", "stone")
 
 
@@ -120,10 +123,53 @@ def train_here(folder: Path) -> int:
             signal.signal(number, handler)
 
 
+class Warm:
+    """Trains in forked processes, without the seconds that imports take; see `warm`."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "tests.training.warm"],
+            cwd=PROJECT_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"},
+        )  # fmt: skip
+
+    def start(self, folder: Path, *arguments: str, **request: Any) -> int:
+        """Start a training; returns its process id. `fsize`, `memory`: its limits in bytes."""
+        asked = {"folder": str(folder), "arguments": arguments, **request}
+        return int(self._ask(asked)["pid"])
+
+    def wait(self, pid: int) -> int:
+        """Its exit code; minus the signal that ended it."""
+        return int(self._ask({"wait": pid})["code"])
+
+    def train(self, folder: Path, *arguments: str, **request: Any) -> int:
+        """Run a training to its end; returns the exit code."""
+        return self.wait(self.start(folder, *arguments, **request))
+
+    def close(self) -> None:
+        """End the process that forks."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.wait(timeout=20)
+        self.process.stdout.close()
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        found: dict[str, Any] = json.loads(self.process.stdout.readline())
+        return found
+
+
 def events(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
     """The lines of events.ndjson."""
     path = folder / "events.ndjson"
-    found = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # the last may be half written
+    found = [json.loads(line) for line in lines]
     return [event for event in found if kind is None or event["kind"] == kind]
 
 
@@ -138,3 +184,25 @@ def weights(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     return dict(load_file(folder / "adapter_model.safetensors"))
+
+
+def assert_same_adapter(folder: Path, other: Path) -> None:
+    """To the bit."""
+    import torch
+
+    mine, theirs = weights(folder / "adapter"), weights(other / "adapter")
+    assert mine.keys() == theirs.keys()
+    for name, tensor in mine.items():
+        assert torch.equal(tensor, theirs[name]), name
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Look every millisecond."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def log_tail(folder: Path) -> str:
+    """The end of what a training printed."""
+    return (folder / "output.log").read_text()[-2000:]

@@ -88,42 +88,50 @@ class Energy:
 
     def __init__(self) -> None:
         self._ended = threading.Event()
+        self._turn = threading.Lock()
         self._joules = 0.0
-        self._counters = [] if torch.cuda.is_available() else _counters()
+        self._read_at = time.monotonic()
         self._smi = shutil.which("nvidia-smi") if torch.cuda.is_available() else None
+        self._counters = [] if torch.cuda.is_available() else _counters()
         self._last = {path: _read(path) for path in self._counters}
         if self._smi or self._counters:
             threading.Thread(target=self._watch, name="energy", daemon=True).start()
 
-    def end(self) -> tuple[float | None, str]:
-        """(watt-hours or None, what they are measured by or why there are none)"""
-        self._ended.set()
+    def now(self) -> tuple[float | None, str]:
+        """(watt-hours so far or None, what they are measured by or why there are none)"""
+        if not self._smi and not self._counters:
+            return None, "not measured: this machine shows no power counter"
+        self._count()
         if self._smi:
             return self._joules / 3600, "power of the GPU by nvidia-smi, read every 5 s"
-        if self._counters:
-            self._count()
-            return self._joules / 3600, "RAPL counters of the CPU package, other programs included"
-        return None, "not measured: this machine shows no power counter"
+        return self._joules / 3600, "RAPL counters of the CPU package, other programs included"
+
+    def end(self) -> tuple[float | None, str]:
+        """As `now`, and nothing is read any more."""
+        self._ended.set()
+        return self.now()
 
     def _watch(self) -> None:
-        before = time.monotonic()
         while not self._ended.wait(SAMPLE_SECONDS):
-            now = time.monotonic()
-            if self._smi:
-                self._joules += _watts(self._smi) * (now - before)
-            else:
-                self._count()
-            before = now
+            self._count()
 
     def _count(self) -> None:
-        for path in self._counters:
-            now, last = _read(path), self._last[path]
-            if now is None or last is None:
-                continue
-            if now < last:  # it wrapped round
-                now += _read(path.with_name("max_energy_range_uj")) or 0
-            self._joules += max(0, now - last) / 1e6
-            self._last[path] = _read(path)
+        with self._turn:
+            now = time.monotonic()
+            if self._smi:
+                self._joules += _watts(self._smi) * (now - self._read_at)
+            for path in self._counters:
+                self._joules += self._since_last(path)
+            self._read_at = now
+
+    def _since_last(self, path: Path) -> float:
+        now, last = _read(path), self._last[path]
+        self._last[path] = now
+        if now is None or last is None:
+            return 0.0
+        if now < last:  # it wrapped round
+            now += _read(path.with_name("max_energy_range_uj")) or 0
+        return max(0, now - last) / 1e6
 
 
 def _counters() -> list[Path]:

@@ -24,6 +24,7 @@ from typing import Any
 from .faults import Failure, Stopped, explain
 from .files import Locked, RunFolder
 from .params import BadParam, Params
+from .signals import Stop, end_with_parent
 from .world import refuse_lone_process
 
 BEGAN = time.perf_counter()
@@ -87,6 +88,9 @@ def _forget(folder: RunFolder) -> None:
 
 def _run(folder: RunFolder) -> int:
     params: Params | None = None
+    end_with_parent()
+    stop = Stop(folder.stop_path)
+    stop.listen()
     try:
         folder.clear_result()
         refuse_lone_process(os.environ)
@@ -97,7 +101,7 @@ def _run(folder: RunFolder) -> int:
             raise Failure("other", "A setting cannot be", str(error)) from None
         from .session import train
 
-        result = train(folder, config, params)
+        result = train(folder, config, params, stop)
         return _end(folder, SUCCEEDED, {"state": "succeeded", **result})
     except Stopped as stopped:
         folder.stop_path.unlink(missing_ok=True)

@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .params import Params
-from .rows import IGNORED, Rendered, TemplateMismatch, render_row, tokenize
-from .rows import _longest_token as longest_token
+from .rows import IGNORED, Rendered, TemplateMismatch, longest_token, render_row, tokenize
 
 REFERENCE = "ref"
 """TRL's name for the frozen copy of an adapter; it is no part of what is trained."""

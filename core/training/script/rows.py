@@ -154,7 +154,7 @@ def prepare(
         dropped[reason] = dropped.get(reason, 0) + 1
 
     def fitting() -> Iterator[Rendered]:
-        most = (params.max_length + 16) * _longest_token(tokenizer)
+        most = (params.max_length + 16) * longest_token(tokenizer)
         for row in rows:
             reason = unusable(row.get("messages"))
             if reason is not None:
@@ -297,7 +297,8 @@ def _known(tokenizer: Any) -> _Known:
     return found
 
 
-def _longest_token(tokenizer: Any) -> int:
+def longest_token(tokenizer: Any) -> int:
+    """Characters that one token stands for at most; n tokens have no more than n times as many."""
     return max(8, _known(tokenizer).longest)
 
 

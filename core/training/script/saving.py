@@ -78,26 +78,12 @@ def rotate(checkpoints: Path, best_step: int | None) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def save_adapter(model: Any, tokenizer: Any, base_path: str, target: Path) -> None:
-    """The adapter as a folder that PEFT, transformers and vLLM load; it appears by one rename.
+def copy_adapter(checkpoint: Path, tokenizer: Any, base_path: str, target: Path) -> None:
+    """The adapter of a checkpoint as a folder that PEFT, transformers and vLLM load.
 
     safetensors only, with the tokenizer and its chat template; the config names the base's folder.
+    It appears by one rename, so it is whole or not there.
     """
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        model.peft_config["default"].base_model_name_or_path = base_path
-        model.save_pretrained(part, safe_serialization=True)
-        tokenizer.save_pretrained(part)
-        (part / "README.md").unlink(missing_ok=True)  # PEFT's empty card: the registry writes one
-        _appear(part, target)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
-
-
-def copy_adapter(checkpoint: Path, tokenizer: Any, base_path: str, target: Path) -> None:
-    """The adapter of a checkpoint in place of the model's own."""
     part = target.with_name(f".{target.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:

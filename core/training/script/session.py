@@ -19,17 +19,15 @@ from .files import RunFolder
 from .params import Params
 from .rows import TemplateMismatch, prepare
 from .samples import Samples
-from .watch import Stop, Watch, cadence, end_with_parent, say
+from .signals import Stop
+from .watch import Watch, cadence, say
 
 
-def train(folder: RunFolder, config: dict[str, Any], params: Params) -> dict[str, Any]:
+def train(folder: RunFolder, config: dict[str, Any], params: Params, stop: Stop) -> dict[str, Any]:
     """Train and save the adapter; returns what result.json says of a success.
 
     Raises Stopped, Failure, and whatever the libraries raise.
     """
-    end_with_parent()
-    stop = Stop(folder.stop_path)
-    stop.listen()
     if params.threads:
         torch.set_num_threads(params.threads)
     set_seed(params.seed)
@@ -44,7 +42,6 @@ def train(folder: RunFolder, config: dict[str, Any], params: Params) -> dict[str
     if resume is not None:
         watch.restore(resume)
     _tell_start(folder, watch, params, rows, held_out, dropped, resume)
-    energy = hardware.Energy()
     if stop.asked():
         raise Stopped(saving.step_of(resume) if resume else 0)
     epoch_steps = trainer.steps_in_epoch(params, unit_count(params, rows))
@@ -54,13 +51,13 @@ def train(folder: RunFolder, config: dict[str, Any], params: Params) -> dict[str
         running.train(resume_from_checkpoint=str(resume) if resume else None)
         watch.raise_if_stopped(running.state.global_step)
     steps = running.state.global_step if not done else saving.step_of(resume or Path())
-    watch_hours, basis = energy.end()
+    used, basis = watch.energy_used()
     if folder.writes:
         chosen = _publish(folder, watch, tokenizer, base, params)
         return {
             **summary(watch, steps, steps / epoch_steps),
             "adapter_step": saving.step_of(chosen),
-            "energy_wh": watch_hours,
+            "energy_wh": used,
             "energy_basis": basis,
         }
     return {}

@@ -247,7 +247,7 @@ def build(
         data_collator=Collator(
             tokenizer.pad_token_id,
             model.config.get_text_config().hidden_size,
-            fold=foldable is None,
+            fold=foldable is None and params.neftune == 0,  # its noise goes by the length
             share=shareable(model, params),
         ),
         processing_class=tokenizer,

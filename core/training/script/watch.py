@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
 import sys
-import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -28,6 +25,7 @@ from .health import Health
 from .health import Warning as Told
 from .params import Params
 from .samples import Samples
+from .signals import Stop
 
 STATE = "lathe.json"
 ALL_LINES = 500
@@ -52,47 +50,6 @@ def cadence(params: Params, epoch_steps: int, train_rows: int, eval_rows: int) -
         times = min(times, max(1.0, EVALUATION_SHARE * 2 * train_rows / eval_rows))
     every = params.eval_every or max(1, math.ceil(epoch_steps / times))
     return every, params.save_every or every
-
-
-class Stop:
-    """The wish to stop: the file, SIGTERM, SIGINT."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.signalled = False
-
-    def listen(self) -> None:
-        """From now on SIGTERM and SIGINT ask for a stop; only in a main thread."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._asked)
-
-    def _asked(self, *_: Any) -> None:
-        self.signalled = True
-
-    def asked(self) -> bool:
-        """Whether somebody asked."""
-        return self.signalled or self.path.exists()
-
-
-def end_with_parent() -> None:
-    """With LATHE_PARENT_PID set, end this process when that one is gone, however it went."""
-    given = os.environ.get("LATHE_PARENT_PID", "")
-    if not given.isdigit():
-        return
-    parent = int(given)
-
-    def wait() -> None:
-        while True:
-            try:
-                os.kill(parent, 0)
-            except ProcessLookupError:
-                os._exit(1)
-            except PermissionError:
-                pass
-            time.sleep(1)
-
-    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
@@ -120,6 +77,8 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.last_losses: deque[float] = deque(maxlen=5)
         self.evals: list[tuple[int, float]] = []
         self.base_loss: float | None = None
+        self.energy = hardware.Energy()
+        self._energy_before: float | None = 0.0
         self._recent: deque[tuple[float, int]] = deque(maxlen=10)
         self._mark = 0.0
         self._line_at = 0.0
@@ -138,6 +97,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             "evals": self.evals,
             "base_loss": self.base_loss,
             "stopped_early": self.stopped_early,
+            "energy_wh": self.energy_used()[0],
             "health": self.health.state(),
         }
 
@@ -151,6 +111,7 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.evals = [(int(step), float(loss)) for step, loss in state["evals"]]
         self.base_loss = state["base_loss"]
         self.stopped_early = bool(state["stopped_early"])
+        self._energy_before = state["energy_wh"]
         self.health.restore(state["health"])
 
     @property
@@ -280,6 +241,14 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         left = max(0, state.max_steps - state.global_step)
         step = fmean(seconds for seconds, _ in self._recent) if self._recent else 0.0
         return float(left * step + left // self.eval_every * self._pause_seconds)
+
+    def energy_used(self) -> tuple[float | None, str]:
+        """(watt-hours, their basis), of all processes that trained here in turn; None if any of
+        them could not measure."""
+        used, basis = self.energy.now()
+        if used is None or self._energy_before is None:
+            return None, basis
+        return self._energy_before + used, basis
 
     def warn(self, step: int, warnings: list[Told]) -> None:
         """Tell what is wrong."""
