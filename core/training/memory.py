@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.errors import OutOfMemory
 from core.models import devices
 from core.models.quantization import QUANTIZATIONS
 from core.training.script.params import BadParam, Params
@@ -49,6 +50,17 @@ class Forecast:
     def total_bytes(self) -> int:
         """All parts together, at the peak."""
         return sum(self.parts.values())
+
+    def require_possible(self) -> None:
+        """Raise OutOfMemory where the whole device is too small; what others hold may be freed."""
+        if self.total_bytes <= self.total_memory_bytes:
+            return
+        lever = self.levers[0] if self.levers else None
+        raise OutOfMemory(
+            f"It needs about {self.total_bytes / 1e9:.1f} GB on {self.device}, which has"
+            f" {self.total_memory_bytes / 1e9:.1f} GB in all.",
+            hint=f"Biggest lever: {lever['words']}." if lever else "Use a smaller model.",
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """As a page takes it."""

@@ -30,6 +30,7 @@ from core.training.curves import curve_rows
 from core.training.folder import RunFolder
 from core.training.lineage import lineage
 from core.training.listing import Listing
+from core.training.memory import Forecast, forecast
 from core.training.timeline import timeline
 
 if TYPE_CHECKING:
@@ -85,14 +86,7 @@ class Finetunes:
     def forecast(self, actor: Actor, config: dict[str, Any]) -> Row:
         """The memory it takes: `total_bytes`, `free_bytes`, `fits`, `parts` (name, bytes), and
         `levers` (words, changes, saves_bytes), the largest first. At once, from sizes alone."""
-        from core.training.memory import forecast
-
-        asked = self._asking.resolve(actor, config)
-        longest, share = self._asking.lengths(asked)
-        device = self._settings.device
-        return forecast(
-            asked.base, asked.config.params, device=device, longest=longest, answer_share=share
-        ).to_dict()
+        return self._forecast(self._asking.resolve(actor, config)).to_dict()
 
     @action
     def check(self, actor: Actor, config: dict[str, Any], *, measure: bool = False) -> str:
@@ -129,10 +123,12 @@ class Finetunes:
         """Queue a fine-tune, or each of a sweep; their ids.
 
         Raises Invalid or Conflict for what can be known to be wrong: nothing to train on, an empty
-        split, a review that is missing, a base that cannot be trained.
+        split, a review that is missing, a base that cannot be trained; OutOfMemory where the device
+        is too small for it, even with nothing else loaded.
         """
         asked = self._asking.resolve(actor, config)
         self._asking.require_start(actor, asked)
+        self._forecast(asked).require_possible()
         sweep_id = new_id("sweep") if asked.config.sweep else None
         made = []
         for one in asked.config.combinations():
@@ -358,6 +354,13 @@ class Finetunes:
         return [f"the fine-tune {row['name']} trains on it" for row in found]
 
     # helpers
+
+    def _forecast(self, asked: Resolved) -> Forecast:
+        longest, share = self._asking.lengths(asked)
+        return forecast(
+            asked.base, asked.config.params, device=self._settings.device, longest=longest,
+            answer_share=share,
+        )  # fmt: skip
 
     def _write_card(self, actor: Actor, row: Row, evaluation: Row | None) -> None:
         model = self._models.get(actor, row["adapter_model_id"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from core.errors import OutOfMemory
 from core.models import checkpoint
 from core.training.folder import RunFolder
 from core.training.memory import Sizes, adapter_parameters, forecast, parts
@@ -19,7 +20,7 @@ from tests.models.tiny import save_tiny_model
 BAND = (0.65, 1.5)
 """Forecast over measured peak. The activations of a step depend on kernels and allocators."""
 # Llama 3.1 8B, from its config
-LARGE = {
+LARGE: dict[str, Any] = {
     "parameter_count": 8_030_261_248,
     "details": {"layer_count": 32, "hidden_size": 4096, "kv_head_count": 8, "head_size": 128,
                 "vocabulary_size": 128_256, "linear_parameter_count": 6_979_321_856},
@@ -71,6 +72,14 @@ def test_levers_are_named_the_largest_first_and_save_what_they_say() -> None:
         length = min(512, changed.max_length)
         less = sum(parts(Sizes.of(LARGE), changed, "cpu", length).values())
         assert found["total_bytes"] - less == lever["saves_bytes"]
+
+
+def test_what_no_lever_fits_on_this_machine_is_refused_with_the_biggest_named() -> None:
+    huge = {"parameter_count": 8e12, "details": {**LARGE["details"], "hidden_size": 65_536,
+                                                  "linear_parameter_count": 7e12}}  # fmt: skip
+    with pytest.raises(OutOfMemory, match="GB in all") as raised:
+        forecast(huge, params(), device="cpu").require_possible()
+    assert "Biggest lever" in str(raised.value.hint)
 
 
 def measured(base: Path, folder: RunFolder, asked: Params, length: int) -> int:
