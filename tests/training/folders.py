@@ -147,11 +147,12 @@ class Warm:
         return self.wait(self.start(folder, *arguments, **request))
 
     def close(self) -> None:
-        """End the process that forks."""
+        """End the process that forks; trainings it forked live on."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.close()
-        self.process.wait(timeout=20)
+        self.process.kill()  # it has nothing to finish, and leaving takes torch seconds
+        self.process.wait(timeout=60)
         self.process.stdout.close()
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -108,6 +108,7 @@ def test_a_second_process_is_turned_away(warm: Warm, tiny_base: Path, tmp_path: 
     assert warm.wait(running) == 3
 
 
+@pytest.mark.slow
 def test_it_ends_with_the_process_that_started_it(tmp_path: Path, tiny_base: Path) -> None:
     folder = run_folder(tmp_path / "run", base=tiny_base, epochs=1000.0)
     parent = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)

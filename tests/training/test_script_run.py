@@ -25,6 +25,7 @@ from tests.training.folders import (
 )
 
 
+@pytest.mark.slow
 def test_a_folder_trains_by_hand_as_its_files_say(tmp_path: Path, tiny_base: Path) -> None:
     """The copy in the folder runs alone: nothing of Lathe's is on its path."""
     folder = run_folder(tmp_path / "run", base=tiny_base, epochs=1.0)
