@@ -25,7 +25,7 @@ QUICK = {
 ENDED = ("succeeded", "failed", "cancelled", "interrupted")
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 400) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "timed out"
@@ -95,13 +95,13 @@ class Tuning:
     def get(self, finetune_id: str) -> Row:
         return dict(self.finetunes.get(OWNER, finetune_id))
 
-    def finish(self, finetune_id: str, state: str = "succeeded", seconds: float = 120) -> Row:
+    def finish(self, finetune_id: str, state: str = "succeeded", seconds: float = 400) -> Row:
         wait_for(lambda: self.get(finetune_id)["state"] in ENDED, seconds)
         row = self.get(finetune_id)
         assert row["state"] == state, (row["error"], self.finetunes.log(OWNER, finetune_id))
         return row
 
-    def compared(self, finetune_id: str, seconds: float = 120) -> Row:
+    def compared(self, finetune_id: str, seconds: float = 400) -> Row:
         """Wait for the comparison too."""
         wait_for(lambda: self.get(finetune_id)["comparison"], seconds)
         return dict(self.get(finetune_id)["comparison"])
