@@ -15,90 +15,34 @@ from typing import Any
 
 import streamlit as st
 
-from app import finetune_check, finetune_params, finetune_takes, queries, text, ui, variant_form
-from core.errors import NotFound
+from app import (
+    finetune_check,
+    finetune_draft,
+    finetune_params,
+    finetune_takes,
+    queries,
+    text,
+    ui,
+    variant_form,
+)
 from core.store.database import Row
 from core.training.script.params import METHODS
 
 DRAFT = "finetunes.new"
 FORM = "finetune-form"
 """Session state: `number` of this form, so that widgets start anew, and the `draft`."""
-TRAINABLE = ("starter", "directory", "gguf", "hub", "adapter")
 SHARE = "share"
 
 
 def begin(config: Row | None = None) -> None:
     """Open the form with these values; None goes on with what was typed last, or the defaults."""
     kept = ui.workbench().drafts.get(ui.actor(), DRAFT) if config is None else config
-    _reopen(kept or defaults())
+    _reopen(kept or finetune_draft.defaults())
 
 
 def begin_empty() -> None:
     """Throw away what was typed."""
-    _reopen(defaults())
-
-
-def begin_with(
-    *,
-    dataset: str | None = None,
-    prompt: str | None = None,
-    base: str | None = None,
-    method: str | None = None,
-) -> None:
-    """Open the form for a dataset version, a prompt version, a base or a method, as another page
-    asks for it; what is not named is as it fits."""
-    draft = defaults()
-    version = _dataset_version(dataset)
-    if version is not None:
-        draft.update(_for_rows(version))
-    if prompt:
-        draft["prompt_version_id"] = prompt
-    if base in {row["id"] for row in bases()}:
-        draft["base_model_id"] = base
-    if method in METHODS:
-        draft["params"] = {"method": method}
-    _reopen(draft)
-
-
-def asked_by(run: Row) -> dict[str, str]:
-    """The URL's parameters that open the form for a run's dataset, prompt and model."""
-    variant = next(v for v in run["variants"] if v["id"] == run["baseline_variant_id"])
-    asked = {
-        "new": "1", "dataset": run["dataset_version_id"], "prompt": variant["prompt_version_id"],
-        "base": variant["model_id"],
-    }  # fmt: skip
-    return {name: value for name, value in asked.items() if value}
-
-
-def missing() -> list[str]:
-    """What has to be there before a fine-tune can be: names of pages."""
-    needs = {"Datasets": queries.read("datasets", "list"), "Models": bases()}
-    return [page for page, found in needs.items() if not found]
-
-
-def bases() -> list[Row]:
-    """What can be trained: chat models with a folder of safetensors, then adapters over them."""
-    models: list[Row] = queries.read("models", "list", kind="chat")
-    found = [m for m in models if m["source"] in TRAINABLE and m["path"]]
-    return sorted(found, key=lambda model: model["source"] == "adapter")
-
-
-def defaults() -> Row:
-    """The newest dataset with the prompt that fits it, over the first base, balanced."""
-    draft: Row = {
-        "name": "", "base_model_id": None, "dataset_version_id": None, "prompt_version_id": None,
-        "hold_out": {"share": 0.25}, "train_split": None, "preset": "balanced",
-        "params": {"method": "sft"}, "sweep": {}, "start_from": None, "evaluate": True,
-    }  # fmt: skip
-    if missing():
-        return draft
-    draft["base_model_id"] = bases()[0]["id"]
-    versions = [
-        queries.read("datasets", "version", dataset["newest_version_id"])
-        for dataset in queries.read("datasets", "list", limit=20)
-    ]
-    made = [_for_rows(version) for version in versions]
-    return {**draft, **next((one for one in made if one["prompt_version_id"]), made[0])}
+    _reopen(finetune_draft.defaults())
 
 
 def draw() -> list[str]:
@@ -128,8 +72,10 @@ def config_of(draft: Row) -> Row:
 
 def suggested_name(draft: Row) -> str:
     """What it is called where nobody gave it a name: dataset and base."""
-    version = _dataset_version(draft["dataset_version_id"])
-    base = next((m["name"] for m in bases() if m["id"] == draft["base_model_id"]), "")
+    version = finetune_draft.dataset_version(draft["dataset_version_id"])
+    base = next(
+        (m["name"] for m in finetune_draft.bases() if m["id"] == draft["base_model_id"]), ""
+    )
     return f"{version['dataset_name']} on {base}" if version else str(base)
 
 
@@ -146,7 +92,7 @@ def apply(changes: Row) -> None:
 def _what(prefix: str, draft: Row) -> Row | None:
     """Method and base, dataset and prompt; the dataset version."""
     method = draft["params"].get("method", "sft")
-    models = {row["id"]: row for row in bases()}
+    models = {row["id"]: row for row in finetune_draft.bases()}
     first, second, third = st.columns([4, 3, 3], gap="small", vertical_alignment="bottom")
     with first:
         chosen = variant_form.choose(
@@ -190,7 +136,7 @@ def _from_base() -> None:
 
 def _dataset(prefix: str, draft: Row, left: Any, right: Any) -> Row | None:
     datasets = {row["id"]: row for row in queries.read("datasets", "list")}
-    begun = _dataset_version(draft["dataset_version_id"])
+    begun = finetune_draft.dataset_version(draft["dataset_version_id"])
     with left:
         dataset_id = variant_form.choose(
             "Dataset", list(datasets), lambda one: str(datasets[one]["name"]),
@@ -207,7 +153,7 @@ def _dataset(prefix: str, draft: Row, left: Any, right: Any) -> Row | None:
         )  # fmt: skip
     version = versions[version_id or next(iter(versions))]
     if version["id"] != draft["dataset_version_id"]:
-        draft.update(hold_out=_hold_out(version), train_split=None)
+        draft.update(hold_out=finetune_draft.hold_out_of(version), train_split=None)
         for name in ("held", "share", "train-split"):
             st.session_state.pop(f"{prefix}-{name}", None)
     draft["dataset_version_id"] = version["id"]
@@ -216,7 +162,7 @@ def _dataset(prefix: str, draft: Row, left: Any, right: Any) -> Row | None:
 
 def _prompt(prefix: str, draft: Row, left: Any, right: Any) -> None:
     prompts = {row["id"]: row for row in queries.read("prompts", "list") if row["version_count"]}
-    begun = _prompt_version(draft["prompt_version_id"])
+    begun = finetune_draft.prompt_version(draft["prompt_version_id"])
     with left:
         prompt_id = variant_form.choose(
             "Prompt", ["", *prompts],
@@ -237,7 +183,7 @@ def _prompt(prefix: str, draft: Row, left: Any, right: Any) -> None:
 
 def _held_out(prefix: str, draft: Row, version: Row) -> None:
     """The rows that base and adapter are compared on, and those that are trained on."""
-    splits = splits_of(version)
+    splits = finetune_draft.splits_of(version)
     held = draft["hold_out"]
     columns = iter(st.columns(4, gap="small", vertical_alignment="bottom"))
     with next(columns):
@@ -314,59 +260,6 @@ def _check(config: Row) -> None:
     draft = st.session_state[FORM]["draft"]
     draft["check"] = {"job_id": job_id, "key": finetune_check.key_of(config)}
     ui.workbench().drafts.put(ui.actor(), DRAFT, draft)
-
-
-def splits_of(version: Row) -> list[str]:
-    """The names of a version's splits, where it has such a column."""
-    if not any(column["name"] == "split" for column in version["columns"]):
-        return []
-    with ui.errors():
-        found = queries.read(
-            "explore", "query", version["id"],
-            "SELECT DISTINCT split AS name FROM rows WHERE split IS NOT NULL ORDER BY 1 LIMIT 20",
-        )  # fmt: skip
-        return [str(row["name"]) for row in found["rows"]]
-    return []
-
-
-def _for_rows(version: Row) -> Row:
-    """What of a draft goes by the rows: the version, what is held out, the prompt that fits."""
-    inputs = {column["name"] for column in version["columns"] if column["role"] == "input"}
-    prompts = [p for p in queries.read("prompts", "list") if p["version_count"]]
-    fits = next((p for p in prompts if p["variables"] and inputs >= {*p["variables"]}), None)
-    newest = queries.read("prompts", "versions", fits["id"])[0]["id"] if fits else None
-    return {
-        "dataset_version_id": version["id"], "hold_out": _hold_out(version), "train_split": None,
-        "prompt_version_id": newest,
-    }  # fmt: skip
-
-
-def _hold_out(version: Row) -> dict[str, Any]:
-    """The split that is meant for it, else a quarter of the rows."""
-    splits = splits_of(version)
-    named = next((name for name in ("test", "validation", "eval") if name in splits), None)
-    return {"split": named} if named else {"share": 0.25}
-
-
-def _dataset_version(version_id: str | None) -> Row | None:
-    if not version_id:
-        return None
-    try:
-        found: Row = queries.read("datasets", "version", version_id)
-        dataset = queries.read("datasets", "get", found["dataset_id"])
-    except NotFound:
-        return None  # a draft may be older than what it names
-    return None if dataset["archived_at"] else {**found, "dataset_name": dataset["name"]}
-
-
-def _prompt_version(version_id: str | None) -> Row | None:
-    if not version_id:
-        return None
-    try:
-        found: Row = queries.read("prompts", "version", version_id)
-    except NotFound:
-        return None
-    return found
 
 
 def _version_label(row: Row) -> str:

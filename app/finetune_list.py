@@ -16,7 +16,6 @@ from core.jobs.folder import ENDED, STATES
 from core.store.database import Row
 
 PER_PAGE = 100
-SAMPLE = "support-tickets"
 SENTENCE = (
     "A fine-tune trains a small adapter over a model on your rows, keeps some rows aside, and "
     "ends with base and adapter compared on those: pass rates with intervals, what was fixed and "

@@ -19,8 +19,8 @@ from core.store.database import Row
 UNFINISHED = ("failed", "cancelled", "interrupted")
 """Ways in which a run ends with answers missing."""
 KINDS = {
-    "peft": ("Adapter for PEFT", "the adapter alone: a few MB, beside its base"),
-    "merged": ("Merged safetensors", "base and adapter in one: transformers, vLLM"),
+    "peft": ("adapter for PEFT", "the adapter alone: a few MB, beside its base"),
+    "merged": ("merged safetensors", "base and adapter in one: transformers, vLLM"),
     "gguf": ("GGUF", "base and adapter in one file: llama.cpp"),
 }
 
@@ -159,13 +159,14 @@ def exports(model_id: str, *, key: str) -> None:
             with st.container(horizontal=True, gap="small"):
                 for kind, (label, words) in KINDS.items():
                     st.button(
-                        f"Export {label}", key=f"export-{kind}-{key}", help=words.capitalize(),
+                        f"Export {label}", key=f"export-{kind}-{key}",
+                        help=f"{words[:1].upper()}{words[1:]}",
                         on_click=ui.guarded(_export), args=(model_id, kind),
                         disabled=job is not None and progress.is_going(job),
                     )  # fmt: skip
         for export in made:
             label = KINDS.get(export["kind"], (export["kind"], ""))[0]
-            st.markdown(f"**{label}** :gray[{_told(export)}]")
+            st.markdown(f"**{label[:1].upper()}{label[1:]}** :gray[{_told(export)}]")
             st.code(str(export["path"]), language=None, wrap_lines=True)
             st.code(snippet(export["kind"], str(export["path"]), _base_path(model_id)),
                     language="bash" if export["kind"] == "gguf" else "python")  # fmt: skip

@@ -16,6 +16,7 @@ import streamlit as st
 
 from app import (
     charts_training,
+    finetune_draft,
     finetune_form,
     finetune_list,
     finetune_params,
@@ -190,7 +191,7 @@ def _archive(finetune_id: str) -> None:
 def clone(finetune_id: str, changes: Row | None = None) -> None:
     """Open the form with a fine-tune's values, and with other params where they are given."""
     config = ui.workbench().finetunes.clone_config(ui.actor(), finetune_id)
-    draft = {**finetune_form.defaults(), **config, "check": None}
+    draft = {**finetune_draft.defaults(), **config, "check": None}
     draft["params"] = {**draft["params"], **(changes or {})}
     finetune_form.begin(finetune_params.reduced(draft))
     ui.set_params(new="1", id=None)

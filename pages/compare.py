@@ -11,7 +11,7 @@ from app import (
     compare_grid,
     compare_head,
     compare_vote,
-    finetune_form,
+    finetune_draft,
     queries,
     run_drawer,
     text,
@@ -92,7 +92,7 @@ with page.actions:
         "Fine-tune", icon=":material/model_training:", key="fine-tune",
         help="The form of a fine-tune, with this run's dataset, prompt and model",
     ):  # fmt: skip
-        st.switch_page("../pages/finetune.py", query_params=finetune_form.asked_by(run))
+        st.switch_page("../pages/finetune.py", query_params=finetune_draft.asked_by(run))
     if len(run["variants"]) > 1 and ui.may("runs.write"):
         st.button("Next baseline", icon=":material/keep:", shortcut="b", key="next-baseline",
                   on_click=ui.guarded(next_baseline),

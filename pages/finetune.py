@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from app import finetune_form, finetune_list, finetune_watch, ui
-from core.datasets.samples import sample
+from app import finetune_draft, finetune_form, finetune_list, finetune_watch, ui
 
 
 def open_form() -> None:
@@ -22,14 +21,7 @@ def back_to_list() -> None:
 
 
 def set_up_sample() -> None:
-    version = ui.workbench().datasets.import_sample(page.actor, finetune_list.SAMPLE)
-    ui.workbench().prompts.create_samples(page.actor)
-    name = sample(finetune_list.SAMPLE).prompt_name
-    (prompt, *_) = ui.workbench().prompts.list(page.actor, search=name)
-    newest = ui.workbench().prompts.versions(page.actor, prompt["id"])[0]
-    if not finetune_form.bases():
-        ui.workbench().models.register_starter(page.actor)
-    finetune_form.begin_with(dataset=version["id"], prompt=newest["id"])
+    finetune_form.begin(finetune_draft.sample())
     ui.set_params(new="1")
 
 
@@ -37,7 +29,7 @@ def seed_from_url() -> None:
     """Another page asked for a dataset and a prompt: once, so that a reload keeps what is typed."""
     asked = {name: ui.param(name) for name in ("dataset", "prompt", "base", "method")}
     if any(asked.values()):
-        finetune_form.begin_with(**asked)
+        finetune_form.begin(finetune_draft.asked(**asked))
         ui.set_params(dataset=None, prompt=None, base=None, method=None)
 
 
@@ -54,7 +46,7 @@ if wants_form:
         st.button("Back to the fine-tunes", icon=":material/arrow_back:", on_click=close_form)
         st.button("Start over", on_click=finetune_form.begin_empty,
                   help="Forgets what is typed here")  # fmt: skip
-    if missing := finetune_form.missing():
+    if missing := finetune_draft.missing():
         ui.empty_state(
             "Something is missing first", f"A fine-tune needs rows and a base model: "
             f"add them on the page {' and the page '.join(missing)}.",

@@ -74,7 +74,7 @@ def test_an_empty_list_sets_up_the_sample_in_one_click(
     chosen = {one.label: one.value for one in page.selectbox}
     version = workbench.datasets.find(OWNER, "Support tickets")
     assert chosen["Version"] == version["id"]
-    assert chosen["Prompt version"] == workbench.prompts.find(OWNER, "Triage a ticket")["id"]
+    assert chosen["Prompt version"] == workbench.prompts.find(OWNER, "Triage a ticket@1")["id"]
     assert tiles(page)["Rows: trained on / held out"] == "95 / 32"
     assert "Start 36 steps" in labels(page)
 
