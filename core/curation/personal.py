@@ -14,7 +14,7 @@ from core.curation.cells import Piece, words
 from core.curation.figures import doubted, find_figures
 from core.curation.findings import Finding
 from core.curation.name_models import NameModels
-from core.curation.spans import Span, best, look_through, searched
+from core.curation.spans import Find, Span, best, look_through, searched
 from core.curation.tools import Tools
 from core.datasets.table import Table
 
@@ -34,7 +34,23 @@ TYPES: dict[str, tuple[str, str]] = {
     "crypto": ("medium", "Wallet address"),
 }
 THRESHOLD = 0.5
-ANCHORS = "|".join((recognizers.ANCHORS, phones.ANCHOR, personal_patterns.ANCHORS))
+LOOKS: dict[str, Callable[[str, str], Iterable[Span]]] = {
+    "forms": recognizers.recognize,
+    "phones": phones.phones,
+    "names": personal_patterns.persons,
+    "births": personal_patterns.birthdays,
+    "streets": personal_patterns.addresses,
+}
+PARTS = {
+    # RE2: a text without it has nothing for this look
+    "forms": recognizers.ANCHORS,
+    "phones": phones.ANCHOR,
+    "names": personal_patterns.NAMES,
+    "births": personal_patterns.BIRTHS,
+    "streets": personal_patterns.STREETS,
+}
+ANCHORS = "|".join(PARTS.values())
+ALL = frozenset({"all"})
 IN_ADDRESS = re.compile(r"(?:://|www\.)\S*\Z")
 """Before a hit: the word that it is in is a web address."""
 PATTERNS_ONLY = NameModels()
@@ -53,13 +69,13 @@ def detect(table: Table, tools: Tools) -> list[Finding]:
     with table.connect() as connection:
         look = looking(connection, columns, threshold=threshold, models=models)
 
-    def find_here(piece: Piece) -> list[Span]:
-        return [span for span in look(piece) if span.type in wanted]
+    def find_here(piece: Piece, parts: frozenset[str]) -> list[Span]:
+        return [span for span in look(piece, parts) if span.type in wanted]
 
     return look_through(
         table,
         tools,
-        anchors="" if models else ANCHORS,
+        anchors={"all": ""} if models else PARTS,
         find=find_here,
         describe=_describe,
         kind="personal_data",
@@ -73,16 +89,16 @@ def looking(
     *,
     threshold: float = THRESHOLD,
     models: NameModels = PATTERNS_ONLY,
-) -> Callable[[Piece], list[Span]]:
+) -> Find:
     """What finds the spans in a piece of a cell of the table `rows`, whose columns of numbers are
     looked at as a whole first."""
     against = {
         words(name): types for name, types in doubted(connection, columns, words).items() if types
     }
 
-    def look(piece: Piece) -> list[Span]:
+    def look(piece: Piece, parts: frozenset[str] = ALL) -> list[Span]:
         if not piece.figures:
-            return find(piece.text, piece.name, threshold=threshold, models=models)
+            return find(piece.text, piece.name, threshold=threshold, models=models, parts=parts)
         chance = against.get(piece.name, ()) if piece.path == () else ()
         return [
             span
@@ -99,18 +115,20 @@ def find(
     *,
     threshold: float = THRESHOLD,
     models: NameModels = PATTERNS_ONLY,
+    parts: frozenset[str] = ALL,
 ) -> list[Span]:
     """The spans of personal data in a text, by position, none overlapping another.
+
+    `parts` are those of PARTS that may find something here, where that is known.
 
     A number or date that nothing speaks for is left alone: precision is measured in the tests.
     """
     column = words(column)
-    found: list[Span] = [
-        *recognizers.recognize(text, column),
-        *phones.phones(text, column),
-        *personal_patterns.persons(text, column),
-        *personal_patterns.birthdays(text, column),
-        *personal_patterns.addresses(text, column),
+    found = [
+        span
+        for part, look in LOOKS.items()
+        if part in parts or "all" in parts
+        for span in look(text, column)
     ]
     found += models.spans(text)
     return best(_outside_words(text, (span for span in found if span.score >= threshold)))

@@ -127,7 +127,7 @@ ADDRESS = (
     (0.6, re.compile(rf"(?i:\bpost ?code:? (?:is )?)({UK_POSTCODE})")),
 )
 
-ANCHORS = "|".join(
+NAMES = "|".join(
     (
         r"(?:name|Name)(?: is|'s|:)|\b(?:Mr|Mrs|Ms|Mx|Miss|Herr|Frau|Mme|Señora?)\b",
         r"\b(?:Dr|Prof)\. ",
@@ -140,7 +140,11 @@ ANCHORS = "|".join(
         r"\b(?:I am|I'm|I’m|[Tt]his is|[Dd]ear|Hi|Hello|Hey|[Ss]poke (?:to|with)|[Cc]alled"
         r"|[Aa]sk for),? [^a-z\s]",
         rf"\b(?:{'|'.join(sorted(FIRST_NAMES))}) [^\s\d]",
-        r"(?i:\bborn|birth|d\.o\.b|\bdob\b|gebor|geburt|née? le|nacid)[^\n\d]{0,32}\d",
+    )
+)
+BIRTHS = r"(?i:\bborn|birth|d\.o\.b|\bdob\b|gebor|geburt|née? le|nacid)[^\n\d]{0,32}\d"
+STREETS = "|".join(
+    (
         r"\d[A-Za-z]?,? (?:[^\s]{1,25} ){1,4}(?:Street|Road|Avenue|Boulevard|Lane|Terrace|Crescent"
         r"|Parkway|Rd|Ave|Blvd|Ln|Pkwy|St|Drive|Dr|Court|Ct|Place|Pl|Square|Sq|Way|Close|Gardens"
         r"|Grove|Hill|Row|Highway)\b",
@@ -149,7 +153,7 @@ ANCHORS = "|".join(
         r"\bP\.? ?O\.? Box \d|, [A-Z]{2} \d{5}|(?i:post ?code)",
     )
 )
-"""RE2: a text without any of this has no name, birthday or address that these patterns find."""
+"""RE2, as NAMES and BIRTHS: a text without any of it has nothing that these patterns find."""
 
 
 def persons(text: str, column: str = "") -> Iterator[Span]:

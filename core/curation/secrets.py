@@ -148,8 +148,8 @@ def detect(table: Table, tools: Tools) -> list[Finding]:
     return look_through(
         table,
         tools,
-        anchors=ANCHORS,
-        find=lambda piece: [] if piece.figures else find(piece.text, piece.name),
+        anchors={"secrets": ANCHORS},
+        find=lambda piece, parts: [] if piece.figures else find(piece.text, piece.name),
         describe=_describe,
         kind="secret",
         columns=searched(table.columns, numbers=False),

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from core.curation import personal, recognizers, secrets
 from core.curation.cells import pieces, replaced
-from core.curation.personal import ANCHORS, TYPES, detect, find
+from core.curation.personal import ANCHORS, PARTS, TYPES, detect, find
 from core.curation.spans import Span, best, mark, possible, preview
 from core.curation.tools import Tools
 from core.settings import PROJECT_ROOT
@@ -67,6 +67,12 @@ def test_the_samples_are_nearly_clean() -> None:
 @pytest.mark.parametrize("text", [text for text, _ in PERSONAL])
 def test_the_quick_look_lets_through_whatever_the_close_look_finds(text: str) -> None:
     assert possible(pa.array([text]), ANCHORS) == [True]
+
+
+@pytest.mark.parametrize("text", [text for text, _ in PERSONAL])
+def test_each_part_is_asked_where_it_finds_something(text: str) -> None:
+    parts = frozenset(name for name, form in PARTS.items() if possible(pa.array([text]), form)[0])
+    assert find(text, parts=parts) == find(text)
 
 
 def test_a_column_of_names_or_numbers_says_what_its_cells_are() -> None:

@@ -175,7 +175,7 @@ class _Chosen:
         found: list[Span] = []
         text = piece.text
         if self.types & personal.TYPES.keys():
-            found += self._look(piece)
+            found += self._look(piece, personal.ALL)
         if self.types & secrets.TYPES.keys() and not piece.figures:
             found += secrets.find(text, piece.name)
         return best(
