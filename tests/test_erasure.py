@@ -373,3 +373,16 @@ def test_no_job_begins_while_a_person_is_erased(world: World) -> None:
         assert bench.erasure.find(OWNER, NAME)["total"] == 0  # others may read
     until_done(bench, job_id)
     assert bench.jobs.get(OWNER, job_id)["state"] == "succeeded"
+
+
+def test_a_column_named_as_rows_are_is_no_row(world: World) -> None:
+    """The mapping of the import stands in the recipe: its keys are whatever a file calls them."""
+    bench = world.workbench
+    bench.datasets.import_rows(
+        OWNER,
+        name="Odd",
+        filename="rows.jsonl",
+        data=json.dumps({"row_id": "r1", "text": f"Write to {EMAIL}"}).encode(),
+        mapping={"row_id": {"role": "metadata", "name": "id"}, "text": "input"},
+    )
+    assert bench.erasure.erase(OWNER, EMAIL)["verification"]["found"] == {}

@@ -333,7 +333,8 @@ def _without(value: Any, row_ids: set[str]) -> Any:
         return [_without(item, row_ids) for item in value]
     if not isinstance(value, dict):
         return value
-    if value.get("row_id") in row_ids:
+    row_id = value.get("row_id")  # a mapping may have a column of this name
+    if isinstance(row_id, str) and row_id in row_ids:
         return {key: item if key in KEPT_KEYS else _blank(item) for key, item in value.items()}
     return {key: _without(item, row_ids) for key, item in value.items()}
 
