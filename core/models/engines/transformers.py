@@ -6,9 +6,8 @@ Knows: loading and tokenizing. Does not know: batching (`batching`), HTTP.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -25,8 +24,6 @@ from core.models.engines.slots import ATTENTION
 from core.models.engines.text import TextAssembler
 from core.models.spec import WorkerSpec
 from core.processes import give_back_memory
-
-T = TypeVar("T")
 
 KV_BYTES = 1536 * 1024**2
 """Most key/value memory for many requests together; one request may always have its context."""
@@ -47,7 +44,7 @@ class TransformersEngine:
         self._tokenizer = _load_tokenizer(spec)
         self._tokenizing = threading.Lock()  # fast tokenizers refuse two threads at once
         progress("loading weights", 0.05)
-        model = _in_a_thread_of_its_own(lambda: _prepared(spec))
+        model = _prepared(spec)
         self._model = model
         config = model.config.get_text_config()
         self.context_length = _context_length(spec, config)
@@ -151,17 +148,6 @@ def _prepared(spec: WorkerSpec) -> Any:
             screen(model)
         pack(model)
     return model
-
-
-def _in_a_thread_of_its_own(work: Callable[[], T]) -> T:
-    """What the work gives, from a thread that ends with it.
-
-    OpenMP keeps a team of threads for each thread that ever computed. With the team of the one
-    that loaded left over beside the one that generates there are more threads than processors,
-    and libgomp then puts them to sleep after every operation: a fifth of a processor was idle.
-    """
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(work).result()
 
 
 def _context_length(spec: WorkerSpec, config: Any) -> int:
