@@ -95,6 +95,8 @@ def _watched(
             asked_at = time.monotonic()
             folder.request_stop()
             job.log("asked to stop: it saves a checkpoint and ends")
+        if asked_at is not None and not mirror.begun:
+            end(child)  # it still loads: there is no step to save
         if asked_at is not None and time.monotonic() - asked_at > STOP_S:
             end(child)
         time.sleep(POLL_S)
@@ -109,6 +111,8 @@ class Mirror:
         self._folder = folder
         self._offset = folder.events()[1]
         self._total = 1
+        self.begun = False
+        """Whether the script has loaded everything."""
 
     def read(self) -> None:
         """Tell what is new."""
@@ -120,6 +124,7 @@ class Mirror:
 
     def start(self, event: Mapping[str, Any]) -> None:
         """How much there is to do."""
+        self.begun = True
         self._total = int(event.get("total_steps") or 1)
         done = int(event.get("resumed_from") or 0)
         again = f", from step {done} on" if done else ""
