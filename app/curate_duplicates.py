@@ -6,12 +6,11 @@ Knows: the kinds, the rule, the pages of groups. Does not know: how one group lo
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import streamlit as st
 
-from app import curate_job, curate_recipe, duplicate_group, queries, text, ui
+from app import curate_job, curate_recipe, duplicate_group, paging, queries, text, ui
 from core.curation.groups import RULES
 from core.store.database import Row
 
@@ -54,28 +53,15 @@ def _groups(version: Row, kind: str, counted: dict[str, Any]) -> None:
             _apply_to_all(version, kind, rule, column, groups, rows)
     severity = "high" if clashing else None
     total = sum(row["finding_count"] for row in own if severity in (None, row["severity"]))
-    pages = math.ceil(total / PER_PAGE)
-    with st.container(
-        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
-    ):
-        said = st.container(width="content")
-        number = st.pagination(pages, key=f"dup-page-{kind}-{clashing}") if pages > 1 else 1
-    offset = (min(number, pages) - 1) * PER_PAGE
+    note = f" :gray[· similarity is the {LINKS[kind]}]" if kind in LINKS else ""
+    key = f"dup-page-{kind}-{clashing}"
+    offset = paging.bar(total, PER_PAGE, "group", key=key, note=note)
     with ui.errors(stop=True):
         found = queries.read(
             "curation", "findings", version["id"], kind=f"{kind}_duplicate", severity=severity,
             offset=offset, limit=PER_PAGE,
         )  # fmt: skip
         members = _members(version, found)
-    said.markdown(
-        (
-            f"**{text.count(offset + 1)} to {text.count(offset + len(found))}** of "
-            f"{text.plural(total, 'group')}"
-            if total > 1
-            else "**1 group**"
-        )
-        + (f" :gray[· similarity is the {LINKS[kind]}]" if kind in LINKS else "")
-    )
     pending = queries.read("recipes", "pending", version["id"])
     for finding in found:
         listed = [members[row] for row in finding["rows"] if row in members]

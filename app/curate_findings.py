@@ -6,13 +6,12 @@ Knows: the strip, the filters, the list. Does not know: what one finding looks l
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import streamlit as st
 
-from app import curate_job, curate_options, finding_drawer, queries, tables, text, ui
+from app import curate_job, curate_options, finding_drawer, paging, queries, tables, text, ui
 from core.curation.analysis import USUAL
 from core.curation.detectors import DETECTORS
 from core.curation.findings import KINDS, SEVERITIES
@@ -99,13 +98,7 @@ def _list(version: Row, counts: Mapping[str, Any], decided: int, status: Mapping
     if not total:
         st.info("No finding matches these filters.", icon=":material/filter_alt:")
         return
-    pages = math.ceil(total / PER_PAGE)
-    with st.container(
-        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
-    ):
-        st.markdown(f"**{text.plural(total, 'finding')}**, worst first", width="content")
-        number = st.pagination(pages, key="findings-page") if pages > 1 else 1
-    offset = (min(number, pages) - 1) * PER_PAGE
+    offset = paging.bar(total, PER_PAGE, "finding", key="findings-page", note=", worst first")
     found = queries.read(
         "curation", "findings", version["id"], offset=offset, limit=PER_PAGE, **filters
     )

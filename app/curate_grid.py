@@ -9,13 +9,12 @@ Knows: one page of rows. Does not know: how an edit is done.
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from app import curate_filter, curate_recipe, queries, tables, text, ui
+from app import curate_filter, curate_recipe, paging, queries, tables, text, ui
 from core.curation.steps.edit import fits
 from core.datasets.values import BOOLEAN, INTEGER, JSON, NUMBER, stored
 from core.errors import Invalid
@@ -41,19 +40,8 @@ def show(version: Row) -> None:
     if not total:
         st.info("No row meets these conditions.", icon=":material/filter_alt:")
         return
-    pages = math.ceil(total / PER_PAGE)
-    with st.container(
-        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
-    ):
-        matching = "matching " if where else ""
-        first = (number - 1) * PER_PAGE + 1
-        st.markdown(
-            f"**{text.count(first)} to {text.count(first + len(found['rows']) - 1)}** of "
-            f"{text.plural(total, matching + 'row')}",
-            width="content",
-        )
-        if pages > 1:
-            st.pagination(pages, key="rows-page", bind="query-params")
+    what = "matching row" if where else "row"
+    paging.bar(total, PER_PAGE, what, key="rows-page", bind="query-params")
     _grid(version, found["rows"], where, match, total)
 
 

@@ -111,6 +111,8 @@ def _required(version: Row, state: dict[str, Any]) -> None:
 
 def _badge(state: dict[str, Any]) -> str:
     left = state["accept"] + state["edit"]
+    if not state["looked"]:
+        return ":gray-badge[:material/search: Not looked through yet]"
     if state["open"]:
         return f":orange-badge[:material/pending: {text.count(state['open'])} undecided]"
     if left:

@@ -57,10 +57,7 @@ def choose(datasets: Sequence[Row]) -> Row:
         st.selectbox(
             "Version",
             list(versions),
-            format_func=lambda id_: (
-                f"v{versions[id_]['number']} · {text.plural(versions[id_]['row_count'], 'row')} · "
-                f"{text.relative(versions[id_]['created_at'])}"
-            ),
+            format_func=lambda id_: text.version_label(versions[id_]),
             key="curate-version",
             width=280,
             on_change=_choose_version,

@@ -9,13 +9,12 @@ are shown by it.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import streamlit as st
 
-from app import diff, tables, text, ui
+from app import diff, paging, tables, text, ui
 from core.datasets.mapping import ROLES
 from core.store.database import Row
 
@@ -169,19 +168,7 @@ def _first_page(key: str) -> None:
 def _page(total: int, kind: str, key: str, bind: Literal["query-params"] | None) -> tuple[int, int]:
     """Where the page begins, and how many rows it has at most."""
     limit = PER_PAGE[kind]
-    pages = max(1, math.ceil(total / limit))
-    with st.container(
-        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
-    ):
-        said = st.container(width="content")
-        number = st.pagination(pages, key=f"{key}_page", bind=bind) if pages > 1 else 1
-    number = min(number, pages)
-    offset = (number - 1) * limit
-    said.markdown(
-        f"**{text.count(offset + 1)} to {text.count(min(offset + limit, total))}** of "
-        f"{text.plural(total, f'{kind} row')}"
-    )
-    return offset, limit
+    return paging.bar(total, limit, f"{kind} row", key=f"{key}_page", bind=bind), limit
 
 
 def _sides(summary: Row) -> tuple[str, str]:

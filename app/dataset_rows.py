@@ -6,12 +6,11 @@ Knows: one version's rows. Does not know: how they came in.
 from __future__ import annotations
 
 import json
-import math
 from typing import Any
 
 import streamlit as st
 
-from app import queries, tables, text, ui
+from app import paging, queries, tables, text, ui
 from core.datasets.mapping import ROLES
 from core.datasets.values import INTEGER, NUMBER, text_of
 from core.store.database import Row
@@ -38,20 +37,10 @@ def rows(versions: list[Row], version: Row) -> None:
     if not total:
         st.info("No row has all of these words.", icon=":material/filter_alt:")
         return
-    pages = math.ceil(total / PER_PAGE)
-    with st.container(
-        horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"
-    ):
-        said = st.container(width="content")
-        number = st.pagination(pages, key="page", bind="query-params") if pages > 1 else 1
-    offset = (min(number, pages) - 1) * PER_PAGE
+    what = "matching row" if search.split() else "row"
+    offset = paging.bar(total, PER_PAGE, what, key="page", bind="query-params")
     found = queries.read(
         "datasets", "page", version["id"], offset=offset, limit=PER_PAGE, search=search
-    )
-    what = "matching row" if search.split() else "row"
-    said.markdown(
-        f"**{text.count(offset + 1)} to {text.count(offset + len(found))}** of "
-        f"{text.plural(total, what)}"
     )
     key = f"rows-{version['id']}-{offset}-{search}"
     picked = tables.pick(
@@ -80,10 +69,7 @@ def _version_choice(versions: list[Row], version: Row) -> None:
     st.selectbox(
         "Version",
         list(by_id),
-        format_func=lambda id_: (
-            f"v{by_id[id_]['number']} · {text.plural(by_id[id_]['row_count'], 'row')} · "
-            f"{text.relative(by_id[id_]['created_at'])}"
-        ),
+        format_func=lambda id_: text.version_label(by_id[id_]),
         key=key,
         width=260,
         on_change=_choose,

@@ -21,11 +21,11 @@ SUGGESTED = ("approved", "production")
 PARTS = ["Changes", "Drift", "Lineage"]
 COLUMNS = {
     "label": tables.text("Version", width=62),
-    "tags": tables.badges("Tags", width=110),
-    "message": tables.text("Message", width=200),
+    "tags": tables.badges("Tags", width=90),
+    "message": tables.text("Message", width=170),
     "row_count": tables.number("Rows", width=72),
     "steps": tables.number("Steps", width=58, help="Steps of the recipe that made it"),
-    "source": tables.text("From", width=140),
+    "source": tables.text("From", width=190),
     "author": tables.text("Author", width=90),
     "created_at": tables.time("Made", width=105),
 }

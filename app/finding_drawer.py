@@ -6,13 +6,22 @@ Knows: how each kind is shown, which steps go with it (`finding_steps`). Does no
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
-from app import curate_recipe, diff, finding_steps, highlight, queries, tables, text, ui
+from app import (
+    curate_recipe,
+    diff,
+    finding_steps,
+    highlight,
+    paging,
+    queries,
+    tables,
+    text,
+    ui,
+)
 from core.curation.findings import KINDS
 from core.prompts.diff import word_diff
 from core.store.database import Row
@@ -83,11 +92,10 @@ def _actions(version: Row, finding: Row, key: str) -> None:
 def _rows(version: Row, finding: Row) -> None:
     """The rows in full, a few at a time; of a group each beside the first one."""
     numbers = finding["rows"]
-    pages = math.ceil(len(numbers) / ROWS_PER_PAGE)
-    page = 1
-    if pages > 1:
-        page = min(st.pagination(pages, key=f"rows-of-{finding['id']}"), pages)
-    chosen = numbers[(page - 1) * ROWS_PER_PAGE : page * ROWS_PER_PAGE]
+    offset = 0
+    if len(numbers) > ROWS_PER_PAGE:
+        offset = paging.bar(len(numbers), ROWS_PER_PAGE, "row", key=f"rows-of-{finding['id']}")
+    chosen = numbers[offset : offset + ROWS_PER_PAGE]
     rows = queries.read("curation", "rows_at", version["id"], tuple(chosen))
     first = None
     if finding["kind"] in finding_steps.GROUPS and finding["kind"] != "exact_duplicate":

@@ -76,9 +76,8 @@ def answer(row: Row, letter: str) -> None:
     note = st.empty()
     if row["error"]:
         error = row["error"]
-        lines = [f"**{text.escape(error['title'])}**", text.escape(error["message"])]
-        lines += [text.escape(error["hint"])] if error.get("hint") else []
-        note.error("  \n".join(lines), icon=":material/error:")
+        with note:
+            ui.error_box(error["title"], error["message"], error.get("hint"))
     elif row["state"] in ("waiting", "loading"):
         said = text.escape(row["message"] or "waiting for the model")
         note.progress(row["progress"] or 0.0, said[:1].upper() + said[1:])

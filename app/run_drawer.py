@@ -80,9 +80,7 @@ def progress(run: Row) -> None:
         )
     if run["error"]:
         error = run["error"]
-        parts = [f"**{text.escape(error['title'])}**", text.escape(error["message"])]
-        parts += [text.escape(error["hint"])] if error.get("hint") else []
-        st.error("  \n".join(parts), icon=":material/error:")
+        ui.error_box(error["title"], error["message"], error.get("hint"))
 
 
 def failed_count(run: Row) -> int:

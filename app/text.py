@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from core.clock import utc_now
 
@@ -61,6 +63,12 @@ def roughly(value: int) -> str:
 def plural(value: int, one: str, many: str | None = None) -> str:
     """`1 row`, `2 rows`."""
     return f"{count(value)} {one if value == 1 else many or one + 's'}"
+
+
+def version_label(row: Mapping[str, Any]) -> str:
+    """A version among the others of its dataset: `v2 · 152 rows · 3 h ago`."""
+    rows = plural(row["row_count"], "row")
+    return f"v{row['number']} · {rows} · {relative(row['created_at'])}"
 
 
 def milliseconds(value: float | None) -> str:

@@ -145,17 +145,21 @@ def guarded(function: Callable[..., Any]) -> Callable[..., None]:
 
 def show_error(error: LatheError) -> None:
     """Title, message and hint; for an Invalid with many rows, the rows too."""
-    lines = [f"**{text.escape(error.title)}**", text.escape(error.message)]
+    at = None
     if isinstance(error, Invalid) and error.row is not None:
-        lines.append(f"Row {text.count(error.row + 1)}, field {text.escape(error.field or '')}.")
-    if error.hint:
-        lines.append(text.escape(error.hint))
-    st.error("  \n".join(lines), icon=":material/error:")
+        at = f"Row {text.count(error.row + 1)}, field {error.field or ''}."
+    error_box(error.title, error.message, at, error.hint)
     rows = getattr(error, "errors", None)
     if rows:
         st.dataframe(rows[:MAX_ERROR_ROWS], hide_index=True, alt="Every row that is wrong, and why")
         if len(rows) > MAX_ERROR_ROWS:
             st.caption(f"The first {MAX_ERROR_ROWS} of {text.count(len(rows))}.")
+
+
+def error_box(title: str, *lines: str | None) -> None:
+    """What went wrong, here or in a job: a title, then what there is to say, a line each."""
+    told = [f"**{text.escape(title)}**", *(text.escape(line) for line in lines if line)]
+    st.error("  \n".join(told), icon=":material/error:")
 
 
 def drawer(

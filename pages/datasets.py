@@ -37,7 +37,10 @@ def close_more() -> None:
 
 def show_actions(dataset: Row, version: Row, *, writes: bool) -> None:
     st.button("Datasets", icon=":material/arrow_back:", on_click=acts.open_dataset, args=(None,))
-    if writes and dataset["archived_at"] is None:
+    if writes and dataset["archived_at"] is not None:  # reading acts stay
+        if st.button("Export rows", icon=":material/download:"):
+            dataset_export.show(version)
+    elif writes:
         turn = st.session_state.setdefault(MORE, 0)
         with st.popover(
             "More", icon=":material/more_horiz:", width="content", key=f"{MORE}-{turn}"

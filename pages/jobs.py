@@ -87,9 +87,7 @@ def live_detail(job_id: str) -> None:
         st.progress(min(1.0, done / total), f"{text.count(done)} of {text.count(total)}{left}")
     if job["error"]:
         error = job["error"]
-        parts = [f"**{text.escape(error['title'])}**", text.escape(error["message"])]
-        parts += [text.escape(error["hint"])] if error.get("hint") else []
-        st.error("  \n".join(parts), icon=":material/error:")
+        ui.error_box(error["title"], error["message"], error.get("hint"))
     if ui.may("jobs.write"):
         act(job)
     ui.facts(

@@ -148,7 +148,10 @@ def _rows(known: Known) -> Iterator[str]:
         f"## Rows\n\nVersion {version['number']}: {_rows_of(version['row_count'])},"
         f" {len(columns)} column{'' if len(columns) == 1 else 's'}.\n"
     )
-    yield _table(("column", "role", "type", "missing", "distinct"), columns, right=2)
+    if profile:
+        yield _table(("column", "role", "type", "missing", "distinct"), columns, right=2)
+    else:  # nobody has counted
+        yield _table(("column", "role", "type"), [column[:3] for column in columns], right=0)
     if splits := _splits(known):
         yield "### Splits\n\n" + _counts("split", splits)
     label = (known.profile or {}).get("label_column")

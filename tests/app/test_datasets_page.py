@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
+from app import paging
 from app.dataset_import import as_before, mapping_of, name_for
 from core.workbench import OWNER, Workbench
 from tests.jobs.test_jobs import wait_for
@@ -275,3 +276,26 @@ def test_a_toast_shows_a_name_as_it_is(pages: Pages, workbench: Workbench) -> No
     page = pages.open("datasets", dataset=version["dataset_id"])
     page.button(key="archive").click().run()
     assert page.toast[0].value == r"\[here\]\(x\) is archived"
+
+
+def test_an_archived_dataset_can_still_be_exported(pages: Pages, workbench: Workbench) -> None:
+    version = workbench.datasets.import_rows(
+        OWNER,
+        name="Old",
+        filename="a.csv",
+        data=CSV,
+        mapping={"question": "input", "answer": "expected", "topic": "metadata"},
+    )
+    workbench.datasets.archive(OWNER, version["dataset_id"])
+    page = pages.open("datasets", dataset=version["dataset_id"])
+    labels = [button.label for button in page.button]
+    assert "Export rows" in labels
+    assert "Import version" not in labels
+    next(button for button in page.button if button.label == "Export rows").click().run()
+    assert any(button.label == "Write files" for button in page.button)
+
+
+def test_a_part_of_a_list_is_said_in_words() -> None:
+    assert paging.said(0, 50, 152, "row") == "**1 to 50** of 152 rows"
+    assert paging.said(150, 2, 152, "row") == "**151 to 152** of 152 rows"
+    assert paging.said(0, 1, 1, "group") == "**1 group**"
