@@ -38,7 +38,7 @@ def bar(
         place = st.container(width="content")
         number = 1
         if pages > 1:  # by itself it makes room for one number, and hides the others
-            width = BUTTON * (min(pages, MOST_BUTTONS) + 2)
+            width = BUTTON * (min(pages, MOST_BUTTONS) + 4)
             number = st.pagination(
                 pages, key=key, bind=bind, max_visible_pages=MOST_BUTTONS, width=width
             )
