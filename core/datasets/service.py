@@ -58,7 +58,7 @@ class Datasets(Commits):
     @contextlib.contextmanager
     def making(self) -> Iterator[None]:
         """Hold off every new version and every job that has not begun while the block runs."""
-        with self._jobs.held(), super().making():
+        with self._jobs._held(), super().making():
             yield
 
     @action

@@ -37,7 +37,7 @@ class Jobs:
         process, and after the first start."""
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def _held(self) -> Iterator[None]:
         """No job begins while the block runs: what is queued waits; what runs goes on.
 
         For whoever rewrites the files that jobs read.

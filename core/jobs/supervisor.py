@@ -174,7 +174,7 @@ class Supervisor:
         return result.get("error")
 
     def _start_queued(self) -> None:
-        """What is queued and fits; nothing while somebody holds the jobs off (`Jobs.held`)."""
+        """What is queued and fits; nothing while somebody holds the jobs off (`Jobs._held`)."""
         if not self._jobs._starting.acquire(blocking=False):
             return
         try:
