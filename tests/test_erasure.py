@@ -363,7 +363,7 @@ def test_a_name_on_two_lines_of_a_log_goes_with_both(world: World) -> None:
 def test_no_job_begins_while_a_person_is_erased(world: World) -> None:
     """A job that is queued in the middle of it waits for its end, and then runs."""
     bench = world.workbench
-    with bench.datasets.making():
+    with bench.datasets._making():
         job_id = bench.jobs.start(OWNER, "selftest", "Reads", {"steps": 1})
         stepping = threading.Thread(target=bench.supervisor.step)
         stepping.start()

@@ -157,7 +157,7 @@ class Commits:
         return self._one(again["id"])
 
     @contextlib.contextmanager
-    def making(self) -> Iterator[None]:
+    def _making(self) -> Iterator[None]:
         """Hold off every new version while the block runs: for whoever rewrites files."""
         with self._importing:
             yield

@@ -56,9 +56,9 @@ class Datasets(Commits):
         self._staging = Staging(store, self, self._jobs)
 
     @contextlib.contextmanager
-    def making(self) -> Iterator[None]:
+    def _making(self) -> Iterator[None]:
         """Hold off every new version and every job that has not begun while the block runs."""
-        with self._jobs._held(), super().making():
+        with self._jobs._held(), super()._making():
             yield
 
     @action

@@ -110,7 +110,7 @@ class Erasure:
         first. There is no way back.
         """
         wanted = Identifier.parse(identifier)
-        with self._erasing, self._datasets.making():
+        with self._erasing, self._datasets._making():
             self._read_in()
             survey = self._survey(wanted)
             if running := self._running(survey):
@@ -146,7 +146,7 @@ class Erasure:
         runs, scores and timings stay as a record. Conflict while a job works on it.
         """
         dataset = self._datasets.get(actor, dataset_id)
-        with self._erasing, self._datasets.making():
+        with self._erasing, self._datasets._making():
             self._read_in()
             ids = [row["id"] for row in self._datasets.versions(actor, dataset_id)]
             survey = Survey()

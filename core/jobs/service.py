@@ -31,7 +31,7 @@ class Jobs:
         self._store = store
         self._wake = threading.Event()
         self._starting = threading.RLock()
-        """Held while jobs are started, and by `held` while none may be."""
+        """Held while jobs are started, and by `_held` while none may be."""
         self._secrets: dict[str, str] = {}
         """Of jobs that wait for their process. They are nowhere else: one is gone with this
         process, and after the first start."""
