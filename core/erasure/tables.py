@@ -43,6 +43,7 @@ TEXTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "jobs": ("Names, descriptions and cards", ("title", "message", "error")),
     "finding_reviews": ("Reviews", ("replacement", "note")),
     "votes": ("Votes", ("reason",)),
+    "finetunes": ("Names, descriptions and cards", ("name", "config", "result")),
     "audit_log": ("Audit log", ("object_id", "detail")),
 }  # fmt: skip
 PLAIN: dict[str, tuple[str, ...] | None] = {
@@ -73,6 +74,8 @@ PLAIN: dict[str, tuple[str, ...] | None] = {
     "spans": ("id", "trace_id", "parent_id"),
     "votes": ("id", "run_id", "row_id", "left_variant_id", "right_variant_id", "choice", "queue",
               "user_id"),
+    "finetunes": ("id", "method", "base_model_id", "dataset_version_id", "prompt_version_id",
+                  "job_id", "sweep_id", "parent_id", "adapter_model_id", "run_id", "created_by"),
     "vote_orders": None, "vote_preferences": None,
 }  # fmt: skip
 WHOLE_STRINGS = ("recipe", "report", "steps", "detail")
