@@ -18,6 +18,7 @@ from app.navigation import ENTRIES
 from core.governance.permissions import JOB_KINDS, PAGES
 from core.jobs.kinds import KINDS
 from core.settings import PROJECT_ROOT, SETTINGS
+from core.training import config
 
 README = PROJECT_ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
@@ -53,7 +54,16 @@ def commands_table() -> str:
 
 def evaluation_example() -> str:
     """The example in the module's own docstring, so that there is one of it."""
-    lines = (evaluate.__doc__ or "").splitlines()
+    return example_of(evaluate.__doc__)
+
+
+def finetune_example() -> str:
+    """The same of a fine-tune."""
+    return example_of(config.__doc__)
+
+
+def example_of(docstring: str | None) -> str:
+    lines = (docstring or "").splitlines()
     example = textwrap.dedent("\n".join(line for line in lines if line.startswith("    ")))
     return f"```yaml\n{example}\n```"
 
@@ -62,6 +72,7 @@ GENERATED = {
     "settings": settings_table,
     "commands": commands_table,
     "evaluation": evaluation_example,
+    "finetune": finetune_example,
 }
 
 
