@@ -7,6 +7,7 @@ QLoRA, Dettmers et al., 2023.
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -70,15 +71,39 @@ def lay_over(model: Any, adapter_path: str, *, merge: bool) -> Any:
     """
     from peft import PeftModel
 
-    adapted = PeftModel.from_pretrained(model, adapter_path, is_trainable=False)
     if merge:
+        adapted = PeftModel.from_pretrained(model, adapter_path, is_trainable=False)
         return adapted.merge_and_unload(safe_merge=True)
-    inner = adapted.get_base_model()
+    inner = _injected(model, adapter_path)
     for parent in list(inner.modules()):
         for name, child in list(parent.named_children()):
             if hasattr(child, "lora_A"):
                 setattr(parent, name, _beside(child, model.dtype))
     return inner
+
+
+def _injected(model: Any, adapter_path: str) -> Any:
+    """The model with PEFT's layers and the adapter's weights in them.
+
+    PEFT's own loading asks the model for its state, and bitsandbytes 0.50 then undoes the layout
+    that its 4-bit layers got at their first use on a CPU, all but their scales: a base that has
+    answered already would answer otherwise ever after.
+    """
+    from peft import PeftConfig, PeftModel
+    from safetensors.torch import load_file
+
+    config = PeftConfig.from_pretrained(adapter_path)
+    config.inference_mode = True
+    config.init_lora_weights = False
+    adapted = PeftModel(model, config)
+    wanted = load_file(Path(adapter_path) / "adapter_model.safetensors")
+    for name, parameter in adapted.named_parameters():
+        if ".lora_" in name:
+            told = name.replace(f".{adapted.active_adapter}.", ".")
+            if told not in wanted:
+                raise Invalid(f"The adapter lacks {told}.", field="adapter_path")
+            parameter.data.copy_(wanted[told])
+    return adapted.get_base_model()
 
 
 def _beside(layer: Any, dtype: torch.dtype) -> AdaptedLinear:
