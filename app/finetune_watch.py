@@ -84,8 +84,8 @@ def is_going(row: Row) -> bool:
 def _draw(finetune_id: str, going: bool) -> None:
     with ui.errors(stop=True):
         row = ui.workbench().finetunes.get(ui.actor(), finetune_id)
-    if going and not is_going(row):
-        st.rerun()
+    if going != is_going(row):
+        st.rerun()  # the clock belongs to the page: it starts with Resume and stops at the end
     if (error := st.session_state.pop("_error", None)) is not None:
         ui.show_error(error)  # of a button in here: a fragment's run does not reach the page's top
     _status(row)
