@@ -1,11 +1,6 @@
 """Features of texts, and how likely each label is by models that never saw the row.
 
-Two models are asked, and the geometric mean of what they say is taken: a logistic regression, and
-how near a row is to the mean of each label's rows, which a few wrong rows hardly move. Then each
-label is measured by how sure the models are of the rows that bear it (the thresholds of Northcutt
-et al. 2021): being unsure of a vague label says little, being unsure of a clear one much.
-
-Knows: embeddings, TF-IDF, models, folds. Does not know: tables, findings.
+Knows: embeddings, TF-IDF, logistic regression, folds. Does not know: tables, findings.
 """
 
 from __future__ import annotations
@@ -26,10 +21,6 @@ MOST_TURNED = 1_500
 SEED = 0
 STRENGTH = 10.0
 """C of the logistic regression."""
-SHARPNESS = 8.0
-"""By which the cosine to a label's mean is multiplied before it becomes a chance."""
-LEAST_CHANCE = 1e-3
-"""No model is surer than this that a label is wrong: the other one counts too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,9 +118,8 @@ def probabilities(
 ) -> Any:
     """(n, count): how likely each label is for each row, by models trained on other rows.
 
-    Each row adds up to 1. `without` marks rows that no model is trained on and no label is
-    measured by. Folds are by label, so that each label with two rows or more is in every training
-    set.
+    `without` marks rows that no model is trained on. Folds are by label, so that each label with
+    two rows or more is in every training set.
     """
     import numpy as np
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -137,7 +127,6 @@ def probabilities(
     folds, rounds = (10, 2) if len(given) <= 300 else (5, 1)
     usable = np.ones(len(given), bool) if without is None else _kept(given, ~without, count)
     chances = np.zeros((len(given), count))
-    turned = _centred(seen.matrix)
     random = np.random.default_rng(SEED)
     for _ in range(rounds):
         fold = _folds(given, folds, random)
@@ -147,55 +136,9 @@ def probabilities(
             if held.any():
                 # many small products: threads would wait for each other most of the time
                 with threadpool_limits(1 if len(given) < 5_000 else None):
-                    train = usable & ~held
-                    said = _fitted(seen.matrix, given, train, held, count)
-                    if turned is not None:
-                        near = _near_means(turned, given, train, held, count)
-                        said = np.sqrt((said + LEAST_CHANCE) * (near + LEAST_CHANCE))
-                    chances[held] += _to_one(said)
-    return _measured(_to_one(chances), given, usable, count)
-
-
-def _to_one(chances: Any) -> Any:
-    import numpy as np
-
+                    chances[held] += _fitted(seen.matrix, given, usable & ~held, held, count)
     total: Any = chances.sum(axis=1, keepdims=True)
     return chances / np.where(total > 0, total, 1)
-
-
-def _measured(chances: Any, given: Any, usable: Any, count: int) -> Any:
-    """Each label's chances against how sure the models are where it is given."""
-    import numpy as np
-
-    own = chances[np.arange(len(given)), given]
-    rows = np.maximum(np.bincount(given[usable], minlength=count), 1)
-    usual = np.bincount(given[usable], weights=own[usable], minlength=count) / rows
-    return _to_one(chances / np.maximum(usual, 0.05))
-
-
-def _centred(matrix: Any) -> Any:
-    """Rows of length 1 around the mean of all; None for a sparse matrix, which it would fill."""
-    import numpy as np
-
-    if hasattr(matrix, "todense"):
-        return None
-    moved = np.asarray(matrix) - np.mean(matrix, axis=0)
-    lengths = np.linalg.norm(moved, axis=1, keepdims=True)
-    return moved / np.maximum(lengths, 1e-9)
-
-
-def _near_means(turned: Any, given: Any, train: Any, held: Any, count: int) -> Any:
-    """How likely each label is by the cosine to the mean of its rows."""
-    import numpy as np
-
-    means = np.zeros((count, turned.shape[1]))
-    for label in np.unique(given[train]):
-        means[label] = turned[train & (given == label)].mean(axis=0)
-    lengths = np.linalg.norm(means, axis=1)
-    alike = turned[held] @ (means / np.maximum(lengths, 1e-9)[:, None]).T
-    alike[:, lengths == 0] = -np.inf
-    raised = np.exp(SHARPNESS * (alike - alike.max(axis=1, keepdims=True)))
-    return _to_one(raised)
 
 
 def _kept(given: Any, usable: Any, count: int) -> Any:
