@@ -13,8 +13,9 @@ from typing import Any
 
 from core.curation import analysis
 from core.curation.analysis import PARTS, USUAL
+from core.datasets.commits import present
 from core.datasets.service import Datasets
-from core.errors import Invalid, NotFound
+from core.errors import Invalid
 from core.governance.permissions import Actor
 from core.models import starter
 from core.models.service import Models
@@ -47,7 +48,7 @@ class Planning:
         parts = checked(names if names is not None else USUAL)
         checked(options)
         version = self.datasets.version(actor, version_id)
-        file_of(version)
+        present(version)
         tokenizer = None
         given = {name: dict(settings) for name, settings in options.items()}
         for name in ("profile", "signals"):
@@ -104,17 +105,6 @@ def checked(names: Iterable[str]) -> list[str]:
                 hint=f"There are {', '.join(PARTS)}.",
             )
     return analysis.order(asked)
-
-
-def file_of(version: Row) -> Path:
-    """The rows of a version; NotFound where they are gone."""
-    path = Path(version["path"])
-    if not path.exists():
-        raise NotFound(
-            f"The file of {version['label']} is missing: {path.name}.",
-            hint="Import the same file again: the same content brings the version back.",
-        )
-    return path
 
 
 def tokenizer_of(folder: Path | None) -> Path | None:

@@ -14,8 +14,9 @@ from core.curation import analysis, reading
 from core.curation.analysis import PARTS
 from core.curation.detectors import DETECTORS
 from core.curation.findings import KINDS, SEVERITIES, findings_folder
-from core.curation.planning import Planning, file_of, tokenizer_of
+from core.curation.planning import Planning, tokenizer_of
 from core.curation.reviews import decided_findings
+from core.datasets.commits import present
 from core.datasets.service import Datasets
 from core.datasets.values import loaded
 from core.errors import Invalid, NotFound
@@ -218,7 +219,7 @@ class Curation:
     def rows_at(self, actor: Actor, version_id: str, indexes: Sequence[int]) -> Rows:
         """The rows with these numbers, as `Datasets.page` gives them."""
         version = self._datasets.version(actor, version_id)
-        return _loaded(reading.rows_at(self._store, file_of(version), indexes), version)
+        return _loaded(reading.rows_at(self._store, present(version), indexes), version)
 
     @action
     def profile(self, actor: Actor, version_id: str) -> dict[str, Any] | None:
@@ -252,7 +253,7 @@ class Curation:
             raise NotFound("The signals of this version have not been computed yet.",
                            hint="Look for faults in it first.")  # fmt: skip
         found = reading.worst(
-            self._store, path, file_of(version), signal, descending=descending, limit=limit
+            self._store, path, present(version), signal, descending=descending, limit=limit
         )
         return _loaded(found, version)
 
@@ -338,6 +339,6 @@ def _loaded(rows: Rows, version: Row) -> Rows:
 def _bytes_per_row(version: Row) -> float:
     import pyarrow.parquet as pq
 
-    footer = pq.read_metadata(file_of(version))
+    footer = pq.read_metadata(present(version))
     groups = [footer.row_group(at).total_byte_size for at in range(footer.num_row_groups)]
     return float(sum(groups) / max(1, footer.num_rows))
