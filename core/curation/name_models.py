@@ -93,9 +93,7 @@ def _gliner(name: str) -> Any:
             field="gliner_model",
             hint="pip install 'lathe[gliner]', then start Lathe again.",
         ) from error
-    module = importlib.import_module(
-        "presidio_analyzer.predefined_recognizers.ner.gliner_recognizer"
-    )
+    module = importlib.import_module(PRESIDIO)
 
     class Local(module.GLiNERRecognizer):  # type: ignore[name-defined,misc]
         """Loads from the folder alone, when it is made."""
