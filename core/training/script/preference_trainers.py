@@ -22,12 +22,13 @@ from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference, KTOTraine
 from .batches import Order
 from .params import Params
 from .preferences import REFERENCE, Preference, mismatched, shuffled, verdict_weights
+from .schedule import Warming
 
 Row = dict[str, Any]
 _MASKS = ("attention_mask", "chosen_attention_mask", "rejected_attention_mask")
 
 
-class _Counting:
+class _Counting(Warming):
     """What our callbacks ask of every trainer, and what nobody reads left out."""
 
     seen_tokens = 0

@@ -20,6 +20,7 @@ from .faults import Failure
 from .loss import add_answer_loss
 from .params import Params
 from .rows import Encoded
+from .schedule import Warming
 
 
 def arguments(params: Params, folder: Path, row_count: int) -> dict[str, Any]:
@@ -93,7 +94,7 @@ def steps_in_all(params: Params, row_count: int) -> int:
     return max(1, math.ceil(params.epochs * steps_in_epoch(params, row_count)))
 
 
-class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
+class AnswerTrainer(Warming, SFTTrainer):  # type: ignore[misc]
     """SFTTrainer over tokenized rows: the same loss and gradients in less work.
 
     `seen_tokens` counts what this process has trained on, padding left out.
