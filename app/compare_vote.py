@@ -35,6 +35,8 @@ TOO_QUICK_S = 0.25
 TALL = 1_500  # characters from which an answer scrolls
 HEIGHT = 420
 ROW, SHOWN, SKIPPED, REASON = "vote-row", "vote-shown", "vote-skipped", "vote-reason"
+OF = "vote-of"
+"""Session state: the run and pair that the row and the skipping are of."""
 
 
 def asked(run: Row) -> tuple[str, str] | None:
@@ -61,6 +63,9 @@ def leave() -> None:
 
 def show(run: Row, pair: tuple[str, str]) -> None:
     """Draw the desk, or the tally."""
+    if st.session_state.get(OF) != (run["id"], *pair):  # a link led here
+        _forget()
+    st.session_state[OF] = (run["id"], *pair)
     queue = "losses" if ui.param("rows") == "losses" else "all"
     wants_tally = ui.param("tally") is not None or not ui.may("votes.write")
     with ui.errors(stop=True):
@@ -110,9 +115,7 @@ def _desk(run: Row, pair: tuple[str, str], queue: str) -> None:
     progress = ballot["progress"]
     if st.session_state.get(SHOWN, (None,))[0] != ballot["token"]:
         st.session_state[SHOWN] = (ballot["token"], time.monotonic())
-    error = st.session_state.pop("_error", None)  # of a vote; the page's head is not run again
-    if error is not None:
-        ui.show_error(error)
+    ui.tell()
     _progress(progress)
     _buttons(run, pair, queue, ballot, can_undo=progress["can_undo"])
     _inputs(ballot["inputs"])

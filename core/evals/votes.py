@@ -151,9 +151,7 @@ class Votes:
         `different_count` and `same_count` of the run's rows, and `picked_count`: rows of the tally
         that came up because the second variant had lost them: then it is no fair sample."""
         run, pair, rows = self._looked(actor, run_id, pair, "all")
-        found = [
-            row for row in cast_votes.newest(self._store, run_id, pair) if row["choice"] != SKIP
-        ]
+        found = cast_votes.counting(self._store, run_id, pair)
         picked = {row["row_id"] for row in found if row["queue"] == "losses"}
         picked -= {row["row_id"] for row in found if row["queue"] != "losses"}
         whole = len({row["row_id"] for row in found}) >= len(rows.different)
@@ -271,9 +269,7 @@ class Votes:
         run = self._runs.get(actor, run_id)
         if pair is not None:
             _, pair = self._pair(actor, run_id, pair)
-        votes = [
-            row for row in cast_votes.newest(self._store, run_id, pair) if row["choice"] != SKIP
-        ]
+        votes = cast_votes.counting(self._store, run_id, pair)
         version = self._datasets.version(actor, run["dataset_version_id"])
         return pairs_of.preferred(self._store, run, version, votes, policy)
 

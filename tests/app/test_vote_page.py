@@ -180,3 +180,16 @@ def test_a_lead_sees_the_tally_and_cannot_vote(
     page = pages.open("compare", run=run["id"], vote="variant_none,variant_two")
     assert "Vote blind" in [button.label for button in page.button], "a pair that is none"
     assert json.dumps(workbench.votes.pairs(OWNER, run["id"])) == "[]"
+
+
+def test_a_link_to_another_pair_shows_no_row_that_was_undone_elsewhere(
+    pages: Pages, run: Row, pair: str
+) -> None:
+    page = pages.open("compare", run=run["id"], vote=pair)
+    page.session_state[compare_vote.OF] = ("run_of_before", *pair.split(","))
+    page.session_state[compare_vote.ROW] = "a row of it"
+    page.session_state[compare_vote.SKIPPED] = True
+    page.run()
+    assert not page.error
+    assert "these were skipped" not in progress(page)
+    assert len(answers(page)) == 3
