@@ -1,6 +1,8 @@
 """What a check found: the template twice, lengths, what is left out, examples with their loss mask.
 
-    report = finetune_check.draw(draft.get("check"), current=finetune_check.key_of(config))
+    job = finetune_check.job_of(check)
+    found = finetune_check.report(job)
+    finetune_check.draw(job, found, same=check["key"] == finetune_check.key_of(config))
 
 `check` is `{"job_id", "key"}`: the job, and the config that it was about.
 Knows: how a report reads. Does not know: how rows are tokenized.
@@ -11,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import html
 import json
-from typing import Any
 
 import streamlit as st
 
@@ -33,35 +34,32 @@ def key_of(config: Row) -> str:
     return json.dumps({k: v for k, v in config.items() if k != "name"}, sort_keys=True)
 
 
-def is_going(check: Row | None) -> bool:
-    """Whether the check's job waits or works."""
-    return job_progress.is_going(_job(check))
+def job_of(check: Row | None) -> Row | None:
+    """The job of a check; None where none was asked for, or it is gone: drafts outlive jobs."""
+    return job_progress.found(check["job_id"]) if check else None
 
 
-def report(check: Row | None) -> Row | None:
-    """What the job found; None before its end, or where it is gone."""
-    if not check:
+def report(job: Row | None) -> Row | None:
+    """What the job found; None before its end, or where it found nothing."""
+    if job is None or job_progress.is_going(job):
         return None
-    with contextlib.suppress(LatheError):  # a draft may be older than the job it names
-        found: Row | None = ui.workbench().finetunes.report(ui.actor(), check["job_id"])
+    with contextlib.suppress(LatheError):
+        found: Row | None = ui.workbench().finetunes.report(ui.actor(), job["id"])
         return found
     return None
 
 
-def draw(check: Row | None, *, current: str) -> Row | None:
-    """The bar while it works, else what it found; the report where it is about this config."""
-    job = _job(check)
-    if check is None or job is None:
-        return None
+def draw(job: Row | None, found: Row | None, *, same: bool) -> None:
+    """The bar while it works, else its report; `same`: it is about the config that is shown."""
+    if job is None:
+        return
     st.markdown("##### What the check found")
     if job_progress.is_going(job):
-        _bar(check)
-        return None
-    found = report(check)
+        job_progress.follow(job["id"], "Waiting for its turn", key="check-stop")
+        return
     if found is None:
         _failed(job)
-        return None
-    same = check["key"] == current
+        return
     if not same:
         st.info("The settings changed since this check: check again to know.",
                 icon=":material/history:")  # fmt: skip
@@ -73,7 +71,6 @@ def draw(check: Row | None, *, current: str) -> Row | None:
         rows(found)
     with tabs[2]:
         examples(found["examples"])
-    return found if same else None
 
 
 def notes(found: Row) -> None:
@@ -190,28 +187,8 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else round(value)
 
 
-def _job(check: Row | None) -> Row | None:
-    if not check:
-        return None
-    with contextlib.suppress(LatheError):
-        found: Row = ui.workbench().jobs.get(ui.actor(), check["job_id"])
-        return found
-    return None
-
-
-@st.fragment(run_every=1)
-def _bar(check: Row) -> None:
-    job = _job(check)
-    if job is None or not job_progress.is_going(job):
-        st.rerun()
-        return
-    job_progress.bar(job, "Waiting for its turn", key="check-stop")
-
-
 def _failed(job: Row) -> None:
-    error: dict[str, Any] = job.get("error") or {
+    error = job.get("error") or {
         "title": "The check did not end", "message": "It was stopped.", "hint": "Check again.",
     }  # fmt: skip
-    parts = [f"**{text.escape(error['title'])}**", text.escape(error["message"])]
-    parts += [text.escape(error["hint"])] if error.get("hint") else []
-    st.error("  \n".join(parts), icon=":material/error:")
+    ui.error_box(error["title"], error["message"], error.get("hint"))

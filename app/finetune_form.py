@@ -20,6 +20,7 @@ from app import (
     finetune_draft,
     finetune_params,
     finetune_takes,
+    job_progress,
     queries,
     text,
     ui,
@@ -218,20 +219,25 @@ def _held_out(prefix: str, draft: Row, version: Row) -> None:
 
 def _takes(prefix: str, draft: Row) -> list[str]:
     """What it takes, the check, and the buttons."""
-    config = config_of(draft)
-    found = finetune_takes.draw(config, draft.get("check"), on_apply=apply)
-    if found is None:
+    config, check = config_of(draft), draft.get("check")
+    job = finetune_check.job_of(check)
+    found = finetune_check.report(job)
+    same = bool(check) and check["key"] == finetune_check.key_of(config)
+    report = found if same else None
+    outline = finetune_takes.draw(config, report, on_apply=apply)
+    if outline is None:
         return []
-    report = finetune_check.draw(draft.get("check"), current=finetune_check.key_of(config))
+    finetune_check.draw(job, found, same=same)
+    return _buttons(prefix, config, outline, report, checking=job_progress.is_going(job))
+
+
+def _buttons(
+    prefix: str, config: Row, outline: Row, report: Row | None, *, checking: bool
+) -> list[str]:
     blocked = report is not None and bool(report["blocks"])
-    return _buttons(prefix, draft, config, found, blocked=blocked)
-
-
-def _buttons(prefix: str, draft: Row, config: Row, outline: Row, *, blocked: bool) -> list[str]:
-    going = finetune_check.is_going(draft.get("check"))
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         start = st.button(
-            finetune_takes.start_label(config, outline, draft.get("check")),
+            finetune_takes.start_label(config, outline, report),
             type="primary", icon=":material/play_arrow:", key=f"{prefix}-start",
             disabled=blocked or bool(outline.get("why_not")), shortcut="Ctrl+Enter",
             help="The check found what has to be mended first." if blocked
@@ -239,7 +245,7 @@ def _buttons(prefix: str, draft: Row, config: Row, outline: Row, *, blocked: boo
         )  # fmt: skip
         st.button(
             "Check and measure", icon=":material/fact_check:", key=f"{prefix}-check",
-            on_click=ui.guarded(_check), args=(config,), disabled=going,
+            on_click=ui.guarded(_check), args=(config,), disabled=checking,
             help="Looks at every row as it will be tokenized, and times a few real steps.",
         )  # fmt: skip
         with st.popover("Copy as YAML", icon=":material/content_copy:"), ui.errors():

@@ -50,6 +50,7 @@ def show(on_sample: Callable[[], None], on_new: Callable[[], None]) -> None:
 def _draw(going: bool, on_sample: Callable[[], None], on_new: Callable[[], None]) -> None:
     if ui.param("new") is not None and ui.may("training.write"):
         st.rerun()  # a button in this fragment asked for the form, and that belongs to the page
+    ui.tell()
     every = ui.workbench().finetunes.list(ui.actor(), limit=PER_PAGE)
     if not every:
         nothing_yet(on_sample, on_new)
@@ -57,9 +58,9 @@ def _draw(going: bool, on_sample: Callable[[], None], on_new: Callable[[], None]
     if going and all(row["state"] in ENDED for row in every):
         st.rerun()  # nothing is left to watch
     search, asked = _filters(every)
-    rows = ui.workbench().finetunes.list(
-        ui.actor(), search=search, limit=PER_PAGE, **{k: v for k, v in asked.items() if v}
-    )
+    rows = every
+    if search or any(asked.values()):
+        rows = ui.workbench().finetunes.list(ui.actor(), search=search, limit=PER_PAGE, **asked)
     if not rows:
         st.info("No fine-tune matches.", icon=":material/filter_alt:")
         return

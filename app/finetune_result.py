@@ -27,7 +27,7 @@ KINDS = {
 
 def is_comparing(row: Row) -> bool:
     """Whether the comparison with the base is at work, or its last answers are still to come."""
-    if row["state"] != "succeeded" or not row["run_id"] or row["comparison"]:
+    if row["state"] != "succeeded" or row["comparison"]:
         return False
     run = _run(row)
     return run is not None and run["state"] not in UNFINISHED
@@ -44,15 +44,14 @@ def show(row: Row) -> None:
 def _comparison(row: Row) -> None:
     st.markdown("##### Is it better than its base?")
     found = row["comparison"]
-    if found is None and is_comparing(row):
-        run = _run(row)
+    run = _run(row) if found is None else None
+    if run is not None and run["state"] not in UNFINISHED:
         with st.container(border=True):
             st.markdown("Base and adapter answer every held-out row.")
-            if run is not None:
-                run_drawer.progress(run)
+            run_drawer.progress(run)
         return
     if found is None:
-        _not_compared(row)
+        _not_compared(row, run)
         return
     with st.container(border=True):
         left, middle, right = st.columns([3, 3, 5], gap="medium")
@@ -91,9 +90,8 @@ def _difference(found: Row | None) -> None:
     )
 
 
-def _not_compared(row: Row) -> None:
+def _not_compared(row: Row, run: Row | None) -> None:
     with st.container(border=True, horizontal=True, vertical_alignment="center", gap="medium"):
-        run = _run(row) if row["run_id"] else None
         said = "It has not been compared with its base yet."
         if run is not None:
             said = f"The comparison is {run['state']}: rows are missing."
@@ -148,13 +146,13 @@ def exports(model_id: str, *, key: str) -> None:
     """What was exported, with what loads it; a button for each kind; the job while it works."""
     made = ui.workbench().finetunes.exports(ui.actor(), model_id)
     with st.expander("Take it elsewhere: PEFT, merged safetensors, GGUF", key=f"exports-{key}"):
+        ui.tell()  # in a drawer too
         job = _export_job(model_id)
-        if job is not None and progress.is_going(job):
-            _export_bar(model_id)
-        elif job is not None and job["state"] == "failed" and job.get("error"):
-            error = job["error"]
-            st.error(f"**{text.escape(error['title'])}**  \n{text.escape(error['message'])}",
-                     icon=":material/error:")  # fmt: skip
+        going = progress.is_going(job)
+        if job is not None and going:
+            progress.follow(job["id"], "Waiting for its turn", key=f"export-stop-{model_id}")
+        elif job is not None and job["state"] == "failed" and (error := job["error"]):
+            ui.error_box(error["title"], error["message"], error.get("hint"))
         if ui.may("training.write"):
             with st.container(horizontal=True, gap="small"):
                 for kind, (label, words) in KINDS.items():
@@ -162,7 +160,7 @@ def exports(model_id: str, *, key: str) -> None:
                         f"Export {label}", key=f"export-{kind}-{key}",
                         help=f"{words[:1].upper()}{words[1:]}",
                         on_click=ui.guarded(_export), args=(model_id, kind),
-                        disabled=job is not None and progress.is_going(job),
+                        disabled=going,
                     )  # fmt: skip
         for export in made:
             label = KINDS.get(export["kind"], (export["kind"], ""))[0]
@@ -207,28 +205,15 @@ def snippet(kind: str, path: str, base_path: str) -> str:
 
 
 def _export(model_id: str, kind: str) -> None:
-    job_id = ui.workbench().finetunes.export(ui.actor(), model_id, kind)
-    st.session_state[f"export-job-{model_id}"] = job_id
+    ui.workbench().finetunes.export(ui.actor(), model_id, kind)
     ui.done("Exporting in the background")
 
 
 def _export_job(model_id: str) -> Row | None:
-    """The newest export of this model that somebody asked for."""
-    asked = st.session_state.get(f"export-job-{model_id}")
-    for job in ui.workbench().jobs.list(ui.actor(), kind="adapter.export"):
-        if job["id"] == asked or job.get("subject_id") == model_id:
-            found: Row = ui.workbench().jobs.get(ui.actor(), job["id"])
-            return found
-    return None
-
-
-@st.fragment(run_every=1)
-def _export_bar(model_id: str) -> None:
-    job = _export_job(model_id)
-    if job is None or not progress.is_going(job):
-        st.rerun()
-        return
-    progress.bar(job, "Waiting for its turn", key=f"export-stop-{model_id}")
+    """The newest export of this model."""
+    jobs = ui.workbench().jobs.list(ui.actor(), kind="adapter.export")
+    newest = next((job["id"] for job in jobs if job["subject_id"] == model_id), None)
+    return progress.found(newest)
 
 
 def _base_path(model_id: str) -> str:
@@ -247,6 +232,8 @@ def _card(model_id: str) -> str | None:
 
 
 def _run(row: Row) -> Row | None:
+    if not row["run_id"]:
+        return None
     with contextlib.suppress(LatheError):
         found: Row = ui.workbench().runs.get(ui.actor(), row["run_id"])
         return found

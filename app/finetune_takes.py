@@ -10,15 +10,17 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from app import finetune_check, observe, queries, text, ui
+from app import observe, queries, text, ui
 from app.chart_style import INK
 from core.store.database import Row
 
 SHADES = (0.95, 0.7, 0.5, 0.35, 0.22, 0.14)
 
 
-def draw(config: Row, check: Row | None, *, on_apply: Callable[[Row], None]) -> Row | None:
-    """Tiles, bar and levers; the outline, None where the config cannot be."""
+def draw(config: Row, report: Row | None, *, on_apply: Callable[[Row], None]) -> Row | None:
+    """Tiles, bar and levers; the outline, None where the config cannot be.
+
+    `report` is of the check that was made for just this config."""
     st.markdown("##### What it takes")
     outline = None
     with ui.errors():
@@ -27,7 +29,6 @@ def draw(config: Row, check: Row | None, *, on_apply: Callable[[Row], None]) -> 
         return None
     if outline.get("why_not"):
         st.warning(text.escape(outline["why_not"]), icon=":material/block:")
-    report = measured(check, config)
     forecast = (report or {}).get("memory")  # by the rows as they are
     with ui.errors():
         forecast = forecast or ui.workbench().finetunes.forecast(ui.actor(), config)
@@ -43,13 +44,6 @@ def combinations(config: Row) -> int:
     for tried in config["sweep"].values():
         count *= max(1, len(tried))
     return count
-
-
-def measured(check: Row | None, config: Row) -> Row | None:
-    """The report of the check that was made for just this config."""
-    if not check or check["key"] != finetune_check.key_of(config):
-        return None
-    return finetune_check.report(check)
 
 
 def tiles(config: Row, outline: Row, forecast: Row | None, report: Row | None) -> list[ui.Metric]:
@@ -91,9 +85,9 @@ def _time(report: Row | None, count: int) -> ui.Metric:
     )  # fmt: skip
 
 
-def start_label(config: Row, outline: Row, check: Row | None) -> str:
+def start_label(config: Row, outline: Row, report: Row | None) -> str:
     """`Start 48 steps, about 4 min`, or `Start 6 fine-tunes`."""
-    count, report = combinations(config), measured(check, config)
+    count = combinations(config)
     estimate = (report or {}).get("seconds_estimate")
     takes = f", {text.about(estimate * count)}" if estimate else ""
     if count > 1:

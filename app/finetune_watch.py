@@ -84,19 +84,21 @@ def is_going(row: Row) -> bool:
 def _draw(finetune_id: str, going: bool) -> None:
     with ui.errors(stop=True):
         row = ui.workbench().finetunes.get(ui.actor(), finetune_id)
-    if going != is_going(row):
-        st.rerun()  # the clock belongs to the page: it starts with Resume and stops at the end
-    if (error := st.session_state.pop("_error", None)) is not None:
-        ui.show_error(error)  # of a button in here: a fragment's run does not reach the page's top
+    if going != is_going(row) or ui.param("id") != finetune_id:
+        # the page's: its clock, which Resume starts and the end stops; what another button opened
+        st.rerun()
+    ui.tell()
     _status(row)
     _trouble(row)
     if row["state"] == "succeeded":
         finetune_result.show(row)
-    rows = curves(row)
+    others = [one for one in ui.workbench().finetunes.list(ui.actor()) if one["id"] != finetune_id]
+    ids = [finetune_id, *beside(others)]
+    rows = ui.workbench().finetunes.curves(ui.actor(), ids)
     mine = [one for one in rows if one["finetune_id"] == row["id"]]
     if row["state"] != "succeeded" or mine:
         ui.metric_strip(tiles(row, mine))
-    _charts(row, rows)
+    _charts(row, rows, others, ids)
     finetune_samples.show(row["id"], going=row["state"] not in ENDED)
     _details(row)
 
@@ -152,8 +154,9 @@ def _buttons(row: Row) -> None:
                       help="A new fine-tune that starts from this one's adapter")  # fmt: skip
     if st.button("Clone with changes", icon=":material/content_copy:", key=f"clone-{one}",
                  help="The form, filled in as this one was started"):  # fmt: skip
-        clone(one)
-        st.rerun()
+        with ui.errors():
+            clone(one)
+            st.rerun()
     if state in ENDED:
         ui.confirm(
             "Archive", "It leaves the list. Its adapter and comparison stay.", _archive,
@@ -184,7 +187,7 @@ def _extend(finetune_id: str, epochs: float) -> None:
 
 def _archive(finetune_id: str) -> None:
     ui.workbench().finetunes.archive(ui.actor(), finetune_id)
-    ui.set_params(id=None)
+    ui.set_params(**{"id": None, "with": None})
     ui.done("Fine-tune archived")
 
 
@@ -194,23 +197,22 @@ def clone(finetune_id: str, changes: Row | None = None) -> None:
     draft = {**finetune_draft.defaults(), **config, "check": None}
     draft["params"] = {**draft["params"], **(changes or {})}
     finetune_form.begin(finetune_params.reduced(draft))
-    ui.set_params(new="1", id=None)
+    ui.set_params(**{"new": "1", "id": None, "with": None})
 
 
 def _trouble(row: Row) -> None:
     """Why it failed and what could be tried; what to know of one that goes on."""
     error = row.get("error")
     if error:
-        parts = [f"**{text.escape(error['title'])}**", text.escape(error["message"])]
-        parts += [text.escape(error["hint"])] if error.get("hint") else []
-        st.error("  \n".join(parts), icon=":material/error:")
+        ui.error_box(error["title"], error["message"], error.get("hint"))
         changes = error.get("changes")
         if changes and ui.may("training.write"):
             said = ", ".join(_change(name, value) for name, value in changes.items())
             if st.button(f"Try again with {said}", type="primary", icon=":material/replay:",
                          key=f"again-{row['id']}"):  # fmt: skip
-                clone(row["id"], changes)
-                st.rerun()
+                with ui.errors():
+                    clone(row["id"], changes)
+                    st.rerun()
     for warning in (row.get("warnings") or [])[-3:]:
         step = f" :gray[step {text.count(warning['step'])}]" if warning.get("step") else ""
         st.warning(f"{text.escape(warning['message'])}{step}  \n"
@@ -223,17 +225,10 @@ def _change(name: str, value: Any) -> str:
     return f"{label} {value:g}" if isinstance(value, int | float) else f"{label} {value}"
 
 
-def curves(row: Row) -> list[Row]:
-    """The points of this fine-tune and of those beside it, each with its run's name."""
-    ids = [row["id"], *beside(row["id"])]
-    found: list[Row] = ui.workbench().finetunes.curves(ui.actor(), ids)
-    return found
-
-
-def beside(finetune_id: str) -> list[str]:
-    """The other fine-tunes that the URL names."""
-    named = [one for one in (ui.param("with") or "").split(",") if one and one != finetune_id]
-    known = {row["id"] for row in ui.workbench().finetunes.list(ui.actor(), archived=False)}
+def beside(others: Sequence[Row]) -> list[str]:
+    """Those of the other fine-tunes that the URL names."""
+    named = (ui.param("with") or "").split(",")
+    known = {row["id"] for row in others}
     return [one for one in dict.fromkeys(named) if one in known][:MOST_WITH]
 
 
@@ -276,17 +271,15 @@ def _last(values: Sequence[float]) -> float | None:
     return values[-1] if values else None
 
 
-def _charts(row: Row, rows: Sequence[Row]) -> None:
+def _charts(row: Row, rows: Sequence[Row], others: Sequence[Row], ids: Sequence[str]) -> None:
     """The loss large, the rest small beside it; other fine-tunes on the same axes."""
-    others = [r for r in ui.workbench().finetunes.list(ui.actor()) if r["id"] != row["id"]]
     names = {one["id"]: f"{one['name']} · {text.relative(one['created_at'])}" for one in others}
-    ids = [row["id"], *beside(row["id"])]
     axes = {"step": "Step", "epoch": "Epoch"}
     if any(one.get("seconds") is not None for one in rows):
         axes["seconds"] = "Time"
     sweep = [one["id"] for one in row["sweep"] if one["id"] != row["id"]]
     with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-        st.session_state["curves-with"] = ids[1:]
+        st.session_state["curves-with"] = list(ids[1:])
         st.multiselect(
             "Compare with", list(names), format_func=lambda one: names.get(one, one),
             key="curves-with", max_selections=MOST_WITH, width=520, disabled=not names,

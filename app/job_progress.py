@@ -1,16 +1,19 @@
 """How far a job is, where a page waits for one: the bar, what is left, the button that stops it.
 
     if job_progress.is_going(job):
-        job_progress.bar(job, "Waiting to start", key="recipe-stop")
+        job_progress.follow(job["id"], "Waiting for its turn", key="export-stop")
 
-Knows: a job's figures. Does not know: kinds of jobs, when a page is to be drawn anew.
+Knows: a job's figures. Does not know: kinds of jobs.
 """
 
 from __future__ import annotations
 
+import contextlib
+
 import streamlit as st
 
 from app import text, ui
+from core.errors import NotFound
 from core.jobs.folder import ENDED
 from core.store.database import Row
 
@@ -20,8 +23,28 @@ def is_going(job: Row | None) -> bool:
     return job is not None and job["state"] not in ENDED
 
 
+def found(job_id: str | None) -> Row | None:
+    """The job; None where there is none, or where it is gone."""
+    with contextlib.suppress(NotFound):
+        job: Row | None = ui.workbench().jobs.get(ui.actor(), job_id) if job_id else None
+        return job
+    return None
+
+
+@st.fragment(run_every=1)
+def follow(job_id: str, waiting: str, *, key: str) -> None:
+    """The bar by the clock; when the job has ended the page is drawn anew."""
+    job = found(job_id)
+    if job is None or not is_going(job):
+        st.rerun()
+    bar(job, waiting, key=key)
+
+
 def bar(job: Row, waiting: str, *, key: str, stop: str = "Stop", help: str | None = None) -> None:
-    """The bar with what the job says, or `waiting`; the button `key` for those who may stop it."""
+    """The bar with what the job says, or `waiting`; the button `key` for those who may stop it.
+
+    For a fragment: what went wrong when it was pressed is shown here."""
+    ui.tell()
     share = (job["progress_done"] or 0) / (job["progress_total"] or 1)
     left = f" · {text.about(job['eta_s'])} left" if job["eta_s"] else ""
     with (

@@ -90,12 +90,18 @@ def page(title: str, sentence: str, *, key: str, actions_share: float = 0.4) -> 
         st.title(title, anchor=False)
         st.caption(sentence)
     actions = right.container(horizontal=True, horizontal_alignment="right", gap="small")
+    tell()
+    return Page(key, actor, actions)
+
+
+def tell() -> None:
+    """Show what `done` and `guarded` left. A page's head does; so has a fragment with buttons in
+    it to, as its run does not reach the head."""
     for message in st.session_state.pop("_done", []):
         st.toast(text.escape(message), icon=":material/check:")
     error = st.session_state.pop("_error", None)
     if error is not None:
         show_error(error)
-    return Page(key, actor, actions)
 
 
 def workbench() -> Workbench:

@@ -79,6 +79,7 @@ def strip(states: list[Row]) -> None:
 @st.fragment(run_every=2)
 def live_list() -> None:
     models, actor = ui.workbench().models, ui.actor()
+    ui.tell()
     states = models.states(actor)
     strip(states)
     found = models.list(actor)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import finetune_check, finetune_form, finetune_params
+from app import finetune_check, finetune_form, finetune_params, finetune_watch
 from core.errors import Invalid
 from core.settings import Settings
 from core.training.script.params import FIELDS
@@ -257,6 +257,54 @@ def test_a_failed_one_offers_what_would_mend_it(pages: Pages, tuning: Tuning) ->
     assert not page.exception
     draft = page.session_state[finetune_form.FORM]["draft"]
     assert {k: finetune_params.values(draft)[k] for k in changes} == changes
+
+
+@pytest.mark.parametrize("opened", [None, "another"])
+def test_what_a_button_of_the_view_opens_is_drawn_by_the_page(
+    done: tuple[Tuning, str], monkeypatch: pytest.MonkeyPatch, opened: str | None
+) -> None:
+    """Archive and Continue change the URL in a fragment, whose own run would draw the old one."""
+
+    class RunAgainError(Exception):
+        pass
+
+    def rerun() -> None:
+        raise RunAgainError
+
+    monkeypatch.setattr("streamlit.rerun", rerun)
+    monkeypatch.setattr(finetune_watch.ui, "workbench", lambda: done[0].workbench)
+    monkeypatch.setattr(finetune_watch.ui, "actor", lambda: OWNER)
+    monkeypatch.setattr(finetune_watch.ui, "param", lambda name: opened)
+    with pytest.raises(RunAgainError):
+        finetune_watch._draw(done[1], False)
+
+
+@pytest.mark.parametrize("what", ["list", "exports", "bar"])
+def test_a_fragment_shows_what_its_buttons_met(pages: Pages, tuning: Tuning, what: str) -> None:
+    def script(what: str, model_id: str) -> None:
+        import streamlit as st
+
+        from app import finetune_list, finetune_result, job_progress
+        from core.errors import Conflict
+
+        st.session_state["_error"] = Conflict("It is taken.")
+        st.session_state["_done"] = ["Asked to stop"]
+        if what == "list":
+            finetune_list._draw(False, lambda: None, lambda: None)
+        elif what == "exports":
+            finetune_result.exports(model_id, key="x")
+        else:
+            job = {"id": "job_1", "state": "running", "progress_done": 1, "progress_total": 2,
+                   "message": None, "eta_s": None}  # fmt: skip
+            job_progress.bar(job, "Waits", key="x")
+
+    pages.open("account")  # signs in for the script
+    page = AppTest.from_function(
+        script, kwargs={"what": what, "model_id": tuning.base_id}, default_timeout=30
+    ).run()
+    assert not page.exception
+    assert "It is taken" in page.error[0].value
+    assert page.toast[0].value == "Asked to stop"
 
 
 @pytest.mark.parametrize(
