@@ -26,6 +26,7 @@ from core.evals.statistics import hint
 from core.evals.variants import Variant
 from core.governance.audit import record
 from core.governance.permissions import Actor, action
+from core.jobs.columns import job_columns
 from core.jobs.folder import ENDED
 from core.jobs.service import Jobs
 from core.models.spec import WorkerSpec
@@ -381,10 +382,7 @@ class Runs:
         return Results(self._store, run["id"], parse_all(run["scorers"]))
 
     def _job_state(self, actor: Actor, job_id: str | None) -> Row:
-        if job_id is None:
-            return dict.fromkeys(_JOB_COLUMNS)
-        job = self._jobs.get(actor, job_id)
-        return {ours: job[theirs] for ours, theirs in _JOB_COLUMNS.items()}
+        return job_columns(self._jobs, actor, job_id)
 
     def _trace(self, actor: Actor, trace_id: str | None) -> Row | None:
         if trace_id is None:
@@ -393,15 +391,3 @@ class Runs:
             return self._traces.get(actor, trace_id)
         except NotFound:
             return None  # retention may have taken it
-
-
-_JOB_COLUMNS = {
-    "state": "state",
-    "progress_done": "progress_done",
-    "progress_total": "progress_total",
-    "progress_message": "message",
-    "eta_s": "eta_s",
-    "error": "error",
-    "started_at": "started_at",
-    "ended_at": "ended_at",
-}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import NotFound
 from core.governance.permissions import Actor
+from core.jobs.columns import job_columns
 from core.jobs.service import Jobs
 from core.store.database import Row, Store
 from core.training.comparing import complete, outcome
@@ -89,10 +90,8 @@ class Listing:
 
     def state(self, actor: Actor, row: Row) -> Row:
         """Its job's state and progress; interrupted where a crash came before its job."""
-        if row["job_id"] is None:
-            return {**dict.fromkeys(_JOB_COLUMNS), "state": "interrupted"}
-        job = self._jobs.get(actor, row["job_id"])
-        return {ours: job[theirs] for ours, theirs in _JOB_COLUMNS.items()}
+        told = job_columns(self._jobs, actor, row["job_id"])
+        return told if row["job_id"] is not None else {**told, "state": "interrupted"}
 
     def comparison(self, actor: Actor, run_id: str | None) -> Row | None:
         """The figures of a comparison, None until it is over."""
@@ -132,15 +131,3 @@ class Listing:
             "base_name": names.get(row["base_model_id"], row["base_model_id"]),
             "comparison": self.comparison(actor, row["run_id"]),
         }
-
-
-_JOB_COLUMNS = {
-    "state": "state",
-    "progress_done": "progress_done",
-    "progress_total": "progress_total",
-    "progress_message": "message",
-    "eta_s": "eta_s",
-    "error": "error",
-    "started_at": "started_at",
-    "ended_at": "ended_at",
-}
