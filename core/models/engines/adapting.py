@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from core.errors import Invalid
-from core.models.spec import WorkerSpec
 
 
 class AdaptedLinear(torch.nn.Module):  # type: ignore[misc]
@@ -29,27 +28,7 @@ class AdaptedLinear(torch.nn.Module):  # type: ignore[misc]
         return out + self.up(self.down(rows)).mul_(self.scale).to(out.dtype)
 
 
-_offered: tuple[tuple[str | None, str, str], Any] | None = None
-
-
-def offer(spec: WorkerSpec, model: Any) -> None:
-    """Let adapters that are loaded in this process later share this base's quantized layers."""
-    global _offered
-    _offered = (_base_of(spec), model)
-
-
-def shared_base(spec: WorkerSpec) -> Any | None:
-    """The offered base of an adapter's spec, in modules of its own over the same weights."""
-    if _offered is None or _offered[0] != _base_of(spec):
-        return None
-    return _twin(_offered[1])
-
-
-def _base_of(spec: WorkerSpec) -> tuple[str | None, str, str]:
-    return spec.path, spec.quantization, spec.device
-
-
-def _twin(module: Any) -> Any:
+def twin(module: Any) -> Any:
     """A module that can get other children without the first one's noticing.
 
     What has no children is shared: bitsandbytes lays a layer's weights out anew at its first use.
@@ -58,7 +37,7 @@ def _twin(module: Any) -> Any:
         return module
     made = copy.copy(module)
     made._modules = {
-        name: None if child is None else _twin(child) for name, child in module._modules.items()
+        name: None if child is None else twin(child) for name, child in module._modules.items()
     }
     return made
 

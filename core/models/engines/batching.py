@@ -89,7 +89,11 @@ class Memory(Protocol):
 
 
 class Batcher:
-    """The loop that computes. `submit` may be called from any thread."""
+    """The loop that computes. `submit` may be called from any thread.
+
+    Batchers of one process share a `turn`, held for a pass: they would share the processor's cores
+    anyway, and `slots` knows one pass at a time.
+    """
 
     def __init__(
         self,
@@ -99,8 +103,10 @@ class Batcher:
         step_tokens: int,
         ends: frozenset[int],
         piece: Callable[[int], str],
+        turn: threading.Lock,
     ) -> None:
         self._memory = memory
+        self._turn = turn
         self._slots = slots
         self._step_tokens = step_tokens
         self._ends = ends
@@ -163,7 +169,8 @@ class Batcher:
         if not reading and not self._decoding:
             return
         decoding = list(self._decoding)
-        scores = self._memory.forward(decoding, reading)
+        with self._turn:
+            scores = self._memory.forward(decoding, reading)
         for row in decoding:
             row.filled += 1
         for row, size in reading:

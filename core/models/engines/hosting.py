@@ -11,47 +11,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import torch
-
 from core.errors import Conflict, NotFound
-from core.models.engines import adapting
-from core.models.engines.batching import Memory, Row
 from core.models.engines.transformers import TransformersEngine
 from core.models.spec import WorkerSpec
-
-
-class OneAtATime:
-    """A `batching.Memory` whose passes wait for those of the other engines of the process.
-
-    The passes would share the processor's cores anyway, and `slots` knows one pass at a time.
-    """
-
-    def __init__(self, memory: Memory, passes: threading.RLock) -> None:
-        self._memory, self._passes = memory, passes
-
-    def admits(self, row: Row, waiting: Sequence[Row]) -> bool:
-        """As the memory says."""
-        return self._memory.admits(row, waiting)
-
-    def forward(self, decoding: Sequence[Row], reading: Sequence[tuple[Row, int]]) -> torch.Tensor:
-        """The memory's pass, alone."""
-        with self._passes:
-            return self._memory.forward(decoding, reading)
-
-    def promote(self, row: Row) -> None:
-        """As the memory does."""
-        self._memory.promote(row)
-
-    def remove(self, row: Row) -> None:
-        """As the memory does."""
-        self._memory.remove(row)
-
-    def clear(self) -> None:
-        """As the memory does."""
-        self._memory.clear()
 
 
 class Hosted:
@@ -67,14 +32,10 @@ class Host:
     """The engines of one process: the base's, and one for each adapter that was attached."""
 
     def __init__(self, spec: WorkerSpec, engine: TransformersEngine) -> None:
-        self._spec = spec
-        self._passes = threading.RLock()
+        self._spec, self._engine = spec, engine
         self._guard = threading.Lock()
         self._attaching = threading.Lock()
         self._hosted: dict[str, Hosted] = {}
-        self._make_room(engine)
-        if spec.quantization not in ("fp32", "bf16"):
-            adapting.offer(spec, engine._model)
 
     def list(self) -> list[dict[str, Any]]:
         """The adapters that can be asked: {model, adapter_path, load_ms, in_flight}."""
@@ -99,9 +60,7 @@ class Host:
                 return known.load_ms
             began = time.perf_counter()
             spec = self._spec.with_changes(model_name=model, adapter_path=adapter_path)
-            with self._passes:
-                engine = TransformersEngine(spec, lambda text, share: None)
-            self._make_room(engine)
+            engine = self._engine.beside(spec)
             load_ms = (time.perf_counter() - began) * 1000
             with self._guard:
                 old = self._hosted.get(model)
@@ -144,10 +103,6 @@ class Host:
         """End all adapters."""
         for hosted in list(self._hosted.values()):
             hosted.engine.close()
-
-    def _make_room(self, engine: TransformersEngine) -> None:
-        batcher = engine._batcher
-        batcher._memory = OneAtATime(batcher._memory, self._passes)
 
     def _leave(self, hosted: Hosted | None) -> None:
         """Close an engine once nobody waits for it; the guard is held."""

@@ -37,15 +37,19 @@ class TransformersEngine:
 
     supports = frozenset({"chat", "seed", "logprobs", "completions"})
 
-    def __init__(self, spec: WorkerSpec, progress: Progress) -> None:
+    def __init__(
+        self, spec: WorkerSpec, progress: Progress, *, base: TransformersEngine | None = None
+    ) -> None:
         if spec.threads:
             torch.set_num_threads(spec.threads)
         progress("loading the tokenizer", 0.0)
         self._tokenizer = _load_tokenizer(spec)
         self._tokenizing = threading.Lock()  # fast tokenizers refuse two threads at once
         progress("loading weights", 0.05)
-        model = _prepared(spec)
-        self._model = model
+        self._turn: threading.Lock = threading.Lock() if base is None else base._turn
+        with self._turn:
+            model: Any = _prepared(spec, None if base is None else base._model)
+        self._model: Any = model
         config = model.config.get_text_config()
         self.context_length = _context_length(spec, config)
         ragged = attends_to_everything(config, self.context_length)
@@ -63,7 +67,15 @@ class TransformersEngine:
             step_tokens=STEP_TOKENS_GPU if gpu else STEP_TOKENS_CPU,
             ends=_ends(model, self._tokenizer),
             piece=lambda token: self._decode([token]),
+            turn=self._turn,
         )
+
+    def beside(self, spec: WorkerSpec) -> TransformersEngine:
+        """An engine for an adapter of this one's model, which shares what layers it can.
+
+        The two take turns: this one waits while the other's layers are prepared.
+        """
+        return TransformersEngine(spec, lambda text, share: None, base=self)
 
     def submit(self, request: Request, sink: Sink) -> None:
         ids = self._ids(self.render(request).text)
@@ -138,9 +150,12 @@ class TransformersEngine:
             )
 
 
-def _prepared(spec: WorkerSpec) -> Any:
-    """The model as it computes: on a CPU with its layers fused and packed."""
-    model = _load_model(spec)
+def _prepared(spec: WorkerSpec, base: Any | None) -> Any:
+    """The model as it computes: on a CPU with its layers fused and packed.
+
+    An adapter may share the layers of `base`, its model as it was loaded alike.
+    """
+    model = _load_model(spec, base)
     if model.device.type == "cpu":
         config = model.config.get_text_config()
         if attends_to_everything(config, _context_length(spec, config)):
@@ -182,14 +197,15 @@ def _load_tokenizer(spec: WorkerSpec) -> Any:
     return AutoTokenizer.from_pretrained(spec.path, local_files_only=True, trust_remote_code=False)
 
 
-def _load_model(spec: WorkerSpec) -> Any:
+def _load_model(spec: WorkerSpec, base: Any | None) -> Any:
     from transformers import AutoModelForCausalLM
 
-    from core.models.engines.adapting import lay_over, shared_base
+    from core.models.engines.adapting import lay_over, twin
     from core.models.engines.precision import load_arguments
 
-    if spec.adapter_path and (base := shared_base(spec)) is not None:
-        return lay_over(base, spec.adapter_path, merge=False).eval()
+    merge = spec.quantization in ("fp32", "bf16")
+    if spec.adapter_path and base is not None and not merge:
+        return lay_over(twin(base), spec.adapter_path, merge=False).eval()
     model = AutoModelForCausalLM.from_pretrained(
         spec.path,
         local_files_only=True,
@@ -199,7 +215,7 @@ def _load_model(spec: WorkerSpec) -> Any:
         **load_arguments(spec.quantization, spec.device),
     )
     if spec.adapter_path:
-        model = lay_over(model, spec.adapter_path, merge=spec.quantization in ("fp32", "bf16"))
+        model = lay_over(model, spec.adapter_path, merge=merge)
     return model.eval()
 
 
