@@ -23,6 +23,7 @@ KINDS: dict[str, str] = {
     "merged": "merged safetensors, for transformers and vLLM",
     "gguf": "one GGUF file, for llama.cpp",
 }
+GGUF_TYPES = ("f16", "q8_0", "f32")
 FACTS, README = "lathe-export.json", "README.md"
 
 
@@ -37,12 +38,15 @@ def payload(
 ) -> dict[str, Any]:
     """What the job `adapter.export` is asked, from the registry's rows of adapter and base.
 
-    `gguf_type` is f16, q8_0 or f32. Raises Invalid for a kind that is none, Conflict for a model
-    that is no adapter.
+    `gguf_type` is one of GGUF_TYPES. Raises Invalid for a kind or type that is none, Conflict for a
+    model that is no adapter.
     """
     if kind not in KINDS:
         raise Invalid(f"There is no export {kind!r}.", field="kind",
                       hint=f"There are {', '.join(KINDS)}.")  # fmt: skip
+    if gguf_type not in GGUF_TYPES:  # it names folder and file
+        raise Invalid(f"There is no GGUF type {gguf_type!r}.", field="gguf_type",
+                      hint=f"There are {', '.join(GGUF_TYPES)}.")  # fmt: skip
     if model["source"] != "adapter":
         raise Conflict(f"{model['name']} is no adapter.", hint="Its files are there as they are.")
     usual = kind != "gguf" or gguf_type == "f16"

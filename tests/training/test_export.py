@@ -147,6 +147,14 @@ def by_transformers(folder: str, text: str, tokens: int = 12) -> str:
     return str(tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True))
 
 
+@pytest.mark.parametrize("gguf_type", ["q4_0", "../../elsewhere", ""])
+def test_another_gguf_type_is_refused_before_it_names_a_file(
+    base: Path, adapter: Path, home: Path, gguf_type: str
+) -> None:
+    with pytest.raises(Invalid, match="no GGUF type"):
+        asked(base, adapter, home, "gguf", gguf_type=gguf_type)
+
+
 @pytest.mark.parametrize("gguf_type", ["f32", "f16", "q8_0"])
 def test_llama_cpp_answers_from_the_gguf_as_transformers_from_the_merged_folder(
     base: Path, adapter: Path, home: Path, llama: Any, gguf_type: str
