@@ -47,7 +47,8 @@ def _promised(store: Store) -> list[str]:
     rows = store.rows("SELECT id FROM jobs WHERE state IN ('queued', 'running', 'interrupted')")
     results = [store.home / "jobs" / row["id"] / "result.json" for row in rows]
     staged = (store.home / "datasets").glob(f"*/{STAGED}*.json")
-    return [path.read_text(encoding="utf-8") for path in (*results, *staged) if path.is_file()]
+    files = [path for path in (*results, *staged) if path.is_file()]
+    return [path.read_text(encoding="utf-8", errors="replace") for path in files]
 
 
 def _remove(path: Path) -> None:

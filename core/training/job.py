@@ -183,6 +183,7 @@ def run_script(
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TOKENIZERS_PARALLELISM": "false",
         "PYTHONUNBUFFERED": "1",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # as nvidia-smi counts them
         "CUDA_VISIBLE_DEVICES": ",".join(name.partition(":")[2] for name in cards),
     }
     env.pop("PYTHONPATH", None)

@@ -59,13 +59,8 @@ def fine_tune(world: World, version_id: str, **more: Any) -> str:
     return str(values["id"])
 
 
-def test_the_loop_of_a_task_from_rows_to_votes_to_a_fine_tune_and_back(
-    world: World, task: tuple[str, str]
-) -> None:
-    """One walk: at each station the timeline grows by it, and the next step is the next one."""
-    dataset_id, run_id = task
-    votes, store = world.workbench.votes, world.workbench.store
-    found = entries(world, dataset_id)
+def compared(found: list[dict[str, Any]], run_id: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The two variants of a task of which nothing is there but rows and a comparison."""
     assert [entry["kind"] for entry in found] == ["imported", "comparison"]
     imported, comparison = found
     assert imported["numbers"]["row_count"] == 8
@@ -76,6 +71,16 @@ def test_the_loop_of_a_task_from_rows_to_votes_to_a_fine_tune_and_back(
     step = next_step(found)
     assert step["label"] == "Vote blind"
     assert step["link"]["params"]["vote"] == f"{base['id']},{tuned['id']}"
+    return base, tuned
+
+
+def test_the_loop_of_a_task_from_rows_to_votes_to_a_fine_tune_and_back(
+    world: World, task: tuple[str, str]
+) -> None:
+    """One walk: at each station the timeline grows by it, and the next step is the next one."""
+    dataset_id, run_id = task
+    votes, store = world.workbench.votes, world.workbench.store
+    base, tuned = compared(entries(world, dataset_id), run_id)
 
     pair = (base["id"], tuned["id"])
     while ballot := votes.next(OWNER, run_id, pair):

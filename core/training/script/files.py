@@ -90,9 +90,11 @@ class RunFolder:
         handle = (self.path / "lock").open("a")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             handle.close()
-            raise Locked from None
+            if isinstance(error, BlockingIOError):
+                raise Locked from None
+            raise
         self._lock = handle
 
     def event(self, kind: str, *, at_once: bool = True, **detail: Any) -> None:

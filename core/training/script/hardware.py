@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 
 RAPL = Path("/sys/class/powercap")
+STATUS = Path("/proc/self/status")
 SAMPLE_SECONDS = 5.0
 
 
@@ -39,12 +41,12 @@ def memory_peak() -> int:
     """The most bytes it has held."""
     if torch.cuda.is_available():
         return int(torch.cuda.max_memory_allocated())
-    try:  # what getrusage says counts in the process that started this one, before its exec
-        status = Path("/proc/self/status").read_text()
-    except OSError:
-        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return most if sys.platform == "darwin" else most * 1024
-    return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    with suppress(OSError):  # getrusage counts in the process that started this one
+        for line in STATUS.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else most * 1024
 
 
 def describe() -> dict[str, Any]:
@@ -151,7 +153,9 @@ def _read(path: Path) -> int | None:
 
 
 def _watts(program: str) -> float:
-    number = os.environ.get("LOCAL_RANK", "0")
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    seen = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
+    number = seen[rank] if rank < len(seen) else str(rank)
     command = [program, f"--id={number}", "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)

@@ -203,7 +203,7 @@ FIELDS: dict[str, Field] = {
         Field("max_length", "Longest row, tokens", "Prompt and answer together", 16, 1_048_576,
               kind=int, basic=True, levers=True),
         Field("too_long", "Longer rows", choices=tuple(TOO_LONG), kind=str),
-        Field("packing", "Packing", "Several short rows in one sequence; none sees another",
+        Field("packing", "Packing", "Short rows together in one sequence; a batch counts these",
               kind=bool, methods=_SFT),
         Field("group_by_length", "Rows of like length together", "Less padding", kind=bool,
               methods=("sft", "dpo", "orpo")),

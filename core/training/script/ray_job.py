@@ -56,10 +56,10 @@ def submit(folder: Path, asked: argparse.Namespace) -> int:
     from ray.job_submission import JobSubmissionClient
 
     mark = secrets.token_hex(16)
+    client = JobSubmissionClient(asked.address)  # asks the cluster: nothing is changed before
     for old in ("result.json", "stop"):  # of a training before this one
         (folder / old).unlink(missing_ok=True)
     (folder / MARK_FILE).write_text(mark, encoding="utf-8")
-    client = JobSubmissionClient(asked.address)
     job_id = client.submit_job(
         entrypoint=_entrypoint(asked),
         entrypoint_num_gpus=asked.gpus or None,
